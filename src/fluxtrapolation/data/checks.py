@@ -1,0 +1,175 @@
+"""Checks at the border: what a site's table must satisfy before it enters a store.
+
+Every problem of a table is collected, so that one error names them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import polars as pl
+
+from fluxtrapolation.errors import DataError, UnitError, did_you_mean, examples
+from fluxtrapolation.schema import IGBP, QC, TARGETS, TIME, VARIABLES
+
+
+def saturation_vapour_pressure(ta: np.ndarray) -> np.ndarray:
+    """Saturation vapour pressure over water, hPa, at ``ta`` degC (Magnus form of Alduchov and Eskridge 1996)."""
+    return np.asarray(6.1094 * np.exp(17.625 * ta / (ta + 243.04)))
+
+
+def unit_problem(frame: pl.DataFrame, *, where: str) -> str | None:
+    """Say which unit is wrong and how to convert, or None.
+
+    ``TA`` is in kelvin when its median lies above 150. ``VPD`` is judged by the 99th percentile of VPD over the
+    saturation pressure at TA: below 0.12 it is in kPa, above 5 in Pa. A cold humid tower with a true maximum of
+    5.4 hPa (SJ-Blv) passes, because its saturation pressure is as low.
+    """
+    for name in ("TA", "LST_Day", "LST_Night"):
+        if name in frame.columns:
+            values = frame[name].drop_nulls().drop_nans()
+            middle = values.median()
+            if isinstance(middle, float | int) and middle > 150.0:
+                return (
+                    f"{where}: {name} looks like kelvin (median {middle:.1f}); the schema wants degC. "
+                    f"Subtract 273.15 from {name} and import again."
+                )
+    if "TA" in frame.columns and "VPD" in frame.columns:
+        pair = frame.select("TA", "VPD").drop_nulls().drop_nans()
+        ta = pair["TA"].to_numpy().astype(np.float64)
+        inside = np.abs(ta) < 100.0
+        if inside.sum() >= 24 * 30:
+            ratio = np.quantile(pair["VPD"].to_numpy()[inside] / saturation_vapour_pressure(ta[inside]), 0.99)
+            if ratio < 0.12:
+                return (
+                    f"{where}: VPD looks like kPa (99th percentile of VPD over saturation pressure {ratio:.3f}, "
+                    "expected 0.12 to 5); the schema wants hPa. Multiply VPD by 10 and import again."
+                )
+            if ratio > 5.0:
+                return (
+                    f"{where}: VPD looks like Pa (99th percentile of VPD over saturation pressure {ratio:.1f}, "
+                    "expected 0.12 to 5); the schema wants hPa. Divide VPD by 100 and import again."
+                )
+    return None
+
+
+def range_problems(frame: pl.DataFrame, columns: Iterable[str], *, where: str) -> list[str]:
+    """List the columns with values outside the schema's physical range, with counts and the first example."""
+    problems = []
+    for name in columns:
+        variable = VARIABLES[name]
+        column = pl.col(name)
+        outside = (column < variable.low) | (column > variable.high) | column.is_infinite()
+        bad = frame.filter(outside.fill_null(False))
+        if bad.height:
+            problems.append(
+                f"{where}: {bad.height:,} of {frame.height:,} values of {name} lie outside "
+                f"{variable.low:g} to {variable.high:g} {variable.unit} "
+                f"(first: {bad[name][0]:g} at {bad[TIME][0]}). Correct or remove those rows."
+            )
+    return problems
+
+
+def missing_problems(frame: pl.DataFrame, covariates: Iterable[str], *, where: str) -> list[str]:
+    """List covariates with missing values: they must be complete."""
+    problems = []
+    for name in covariates:
+        bad = frame.filter(pl.col(name).is_null() | pl.col(name).is_nan())
+        if bad.height:
+            problems.append(
+                f"{where}: covariate {name} is missing in {bad.height:,} of {frame.height:,} hours "
+                f"(first: {bad[TIME][0]}). Covariates must be complete: fill or drop those hours."
+            )
+    return problems
+
+
+def time_problem(frame: pl.DataFrame, *, where: str, step: str = "hour") -> str | None:
+    """Say how the time column is unordered, repeated or off the hour, or None."""
+    time = frame[TIME]
+    if time.null_count():
+        return f"{where}: {time.null_count():,} rows have no time. Remove them or repair the time column."
+    if step == "hour":
+        off = frame.filter(pl.col(TIME) != pl.col(TIME).dt.truncate("1h"))
+        if off.height:
+            return (
+                f"{where}: {off.height:,} of {frame.height:,} times are not full hours (first: {off[TIME][0]}). "
+                "Give one row per hour, stamped with its start."
+            )
+    step_h = time.diff().dt.total_seconds()
+    repeated = int((step_h == 0).sum())
+    backward = int((step_h < 0).sum())
+    if repeated or backward:
+        if frame[TIME].n_unique() < frame.height:
+            twice = frame.filter(pl.col(TIME).is_duplicated())
+            return (
+                f"{where}: {frame.height - frame[TIME].n_unique():,} hours appear more than once "
+                f"(first: {twice[TIME].sort()[0]}). Keep one row per hour."
+            )
+        position = int((step_h < 0).arg_max() or 0)
+        return (
+            f"{where}: time runs backwards at {backward:,} places "
+            f"(first: {time[position - 1]} is followed by {time[position]}). Sort the rows by time."
+        )
+    return None
+
+
+def check_frame(
+    frame: pl.DataFrame, *, site: str, targets: Sequence[str], covariates: Sequence[str], step: str = "hour"
+) -> None:
+    """Raise one error naming every problem of a site's table.
+
+    Raises
+    ------
+    UnitError
+        When a unit is wrong; the message gives the conversion.
+    DataError
+        When the time axis is unordered, hours repeat, covariates are missing or values are impossible.
+    """
+    where = f"Site {site}"
+    if frame.height == 0:
+        raise DataError(f"{where}: the table has no rows. Leave the site out or give its hours.")
+    unit = unit_problem(frame, where=where)
+    if unit is not None:
+        raise UnitError(unit)
+    problems: list[str] = []
+    time = time_problem(frame, where=where, step=step)
+    if time is not None:
+        problems.append(time)
+    problems += missing_problems(frame, covariates, where=where)
+    problems += range_problems(frame, [*covariates, *targets], where=where)
+    flags = frame.filter(~pl.col(QC).is_in([0, 1]).fill_null(False))
+    if flags.height:
+        problems.append(
+            f"{where}: {flags.height:,} values of {QC} are neither 0 nor 1 (first: {flags[QC][0]} at {flags[TIME][0]})."
+        )
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def check_site_facts(site: str, lat: float | None, lon: float | None, igbp: str | None) -> None:
+    """Raise if a site has no valid coordinates or an unknown IGBP class."""
+    if lat is None or lon is None or not (np.isfinite(lat) and np.isfinite(lon)):
+        raise DataError(
+            f"Site {site} has no coordinates. Add its lat and lon to the sites table (--sites-table) and import again."
+        )
+    if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
+        raise DataError(f"Site {site}: latitude {lat}, longitude {lon} is not on the globe. Correct the sites table.")
+    if igbp is None or igbp not in IGBP:
+        raise DataError(
+            f"Site {site} has the unknown IGBP class {igbp!r}.{did_you_mean(str(igbp), IGBP)} "
+            f"Known classes: {', '.join(IGBP)}."
+        )
+
+
+def need_target(target: str, held: Sequence[str]) -> None:
+    """Raise unless ``target`` is one of the targets a store holds."""
+    from fluxtrapolation.errors import MissingColumnError
+
+    if target in held:
+        return
+    if target not in TARGETS:
+        raise MissingColumnError(
+            f"Unknown target {target!r}.{did_you_mean(target, TARGETS)} This store holds: {', '.join(held)}."
+        )
+    raise MissingColumnError(f"This store has no {target}. It holds: {examples(held, 9)}. Choose one of these.")
