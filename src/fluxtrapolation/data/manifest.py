@@ -125,7 +125,7 @@ def utc_now() -> datetime:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with its own checksum, under a temporary name first."""
-    from fluxtrapolation.data.files import write_bytes_atomic
+    from fluxtrapolation.files import write_bytes_atomic
 
     body = manifest.model_dump(mode="json")
     text = json.dumps({**body, "sha256": _checksum(body)}, indent=1)

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from fluxtrapolation.data.checks import need_target
-from fluxtrapolation.data.files import sha256_of
 from fluxtrapolation.data.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -20,6 +19,7 @@ from fluxtrapolation.data.manifest import (
     read_manifest,
 )
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, MissingColumnError, did_you_mean, examples
+from fluxtrapolation.files import sha256_of
 from fluxtrapolation.schema import COVARIATES, QC, SITE, TARGETS, TIME, VARIABLES, feature_names, ordered_igbp
 
 SITE_TABLE_SCHEMA: dict[str, Any] = {

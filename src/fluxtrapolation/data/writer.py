@@ -13,7 +13,6 @@ from typing import Any, Literal
 import polars as pl
 
 from fluxtrapolation.data.checks import check_frame, check_site_facts
-from fluxtrapolation.data.files import write_bytes_atomic
 from fluxtrapolation.data.manifest import (
     MANIFEST_NAME,
     SITE_TABLE_NAME,
@@ -28,6 +27,7 @@ from fluxtrapolation.data.manifest import (
 )
 from fluxtrapolation.data.store import Store, site_table, store_schema
 from fluxtrapolation.errors import DataError
+from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME
 
 COMPRESSION: Literal["zstd"] = "zstd"
@@ -193,6 +193,15 @@ class StoreWriter:
     def fail(self, site: str, reason: str) -> None:
         """Record that a site could not be read, and why; the others go on."""
         self._update(lambda manifest: {"failures": {**manifest.failures, site: reason}})
+
+    def discard(self) -> None:
+        """Take the store away again if no site was written, so that a failed import leaves nothing behind."""
+        if self.manifest.sites:
+            return
+        (self.path / MANIFEST_NAME).unlink(missing_ok=True)
+        for folder in (self.path / "sites", self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def finish(self) -> Store:
         """Write the site table, mark the store complete and open it."""

@@ -1,0 +1,24 @@
+"""Scenarios: which towers and years are train, validation and test, and the arrays that follow."""
+
+from fluxtrapolation.scenarios.design import DesignOptions, design, rule_names
+from fluxtrapolation.scenarios.part import Part, Split
+from fluxtrapolation.scenarios.scenario import Membership, Scenario, Years, load_scenario, scenario_names
+from fluxtrapolation.scenarios.split import make_split, site_roles
+from fluxtrapolation.scenarios.windows import WindowBatch, Windows
+
+__all__ = [
+    "DesignOptions",
+    "Membership",
+    "Part",
+    "Scenario",
+    "Split",
+    "WindowBatch",
+    "Windows",
+    "Years",
+    "design",
+    "load_scenario",
+    "make_split",
+    "rule_names",
+    "scenario_names",
+    "site_roles",
+]

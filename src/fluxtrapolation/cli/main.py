@@ -1,0 +1,93 @@
+"""The command line: ``fluxtrapolation ...``. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from fluxtrapolation import __version__
+from fluxtrapolation.cli import data, evaluate, report, scenario, train
+from fluxtrapolation.cli.console import say, warnings_as_notes
+from fluxtrapolation.cli.doctor import doctor
+from fluxtrapolation.errors import FluxtrapolationError
+
+app = typer.Typer(
+    name="fluxtrapolation",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Extrapolating ecosystem fluxes: from towers to a scored table.
+
+    A first round, offline, on simulated towers:
+
+    `fluxtrapolation data synth --out world/`
+
+    `fluxtrapolation train --store world/ --scenario temperature --target GPP --model lr --model xgb --profile quick --out runs/`
+
+    `fluxtrapolation report runs/ --out report/`
+
+    Exit codes: 0 done, 1 the check failed, 2 bad input or usage, 130 interrupted (what is finished is kept).
+    """,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(scenario.app, name="scenario")
+app.command("train")(train.train)
+app.command("predict")(train.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("table")(evaluate.table)
+app.command("report")(report.report)
+app.command("models")(train.models)
+app.command("doctor")(doctor)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fluxtrapolation {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        with warnings_as_notes():
+            result = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except FluxtrapolationError as error:
+        say(f"error: {error}")
+        return 2
+    except click.exceptions.Abort:
+        say("interrupted; what is finished is kept")
+        return 130
+    except KeyboardInterrupt:
+        say("interrupted; what is finished is kept")
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except BrokenPipeError:
+        # The reader of standard output has left (for example `| head`); nothing more to say.
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Summaries over domains, skill against a baseline, and the published layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from fluxtrapolation.errors import EvaluationError, did_you_mean, examples
+from fluxtrapolation.evaluation.metrics import get_metric
+from fluxtrapolation.evaluation.scores import RUN, Columns, Scores, as_scores, board_order
+from fluxtrapolation.evaluation.statistics import Floats
+from fluxtrapolation.schema import BOARD_SCALES, PUBLISHED_SCENARIO
+
+Summary = Callable[[Floats], float]
+CELL: Final = ("target", "scenario", "scale")
+SUMMARIES: Final = ("median", "mean", "worst", "q90 (any quantile: q05, q97.5)", "cvar10 (mean of the worst tenth)")
+
+
+def get_summary(name: str, *, higher_is_better: bool = False) -> Summary:
+    """The function that makes one number of the values of all domains.
+
+    ``median``, ``mean``; ``qNN``: the NN-th percentile, linear interpolation; ``worst``: the worst domain; ``cvarNN``:
+    the mean of the worst NN percent, where a fraction of a domain counts as such a fraction (0.1 x 126 domains =
+    the 12 worst and 0.6 of the thirteenth).
+
+    Raises
+    ------
+    EvaluationError
+        When the name is unknown.
+    """
+    if name == "median":
+        return lambda values: float(np.quantile(values, 0.5))
+    if name == "mean":
+        return lambda values: float(values.mean())
+    if name == "worst":
+        return lambda values: float(values.min() if higher_is_better else values.max())
+    found = re.fullmatch(r"(q|cvar)(\d{1,2}(?:\.\d+)?|100)", name)
+    if found is None:
+        near = did_you_mean(name, ("median", "mean", "worst", "q90", "cvar10"))
+        raise EvaluationError(f"There is no summary '{name}'.{near} Choose from {', '.join(SUMMARIES)}.")
+    share = float(found[2]) / 100
+    if found[1] == "q":
+        return lambda values: float(np.quantile(values, share))
+    if share == 0:
+        raise EvaluationError("cvar0 is the mean of no domain; use 'worst' for the worst one.")
+    return lambda values: _tail_mean(values, share, higher_is_better=higher_is_better)
+
+
+def _tail_mean(values: Floats, share: float, *, higher_is_better: bool) -> float:
+    worst_first = np.sort(values) if higher_is_better else np.sort(values)[::-1]
+    weight = np.clip(share * len(values) - np.arange(len(values)), 0.0, 1.0)
+    return float((worst_first * weight).sum() / weight.sum())
+
+
+def summarise(
+    scores: Scores | pl.DataFrame,
+    *,
+    summary: str = "median",
+    scales: Sequence[str] | None = BOARD_SCALES,
+    metric: str = "rmse",
+    by: Sequence[str] = (),
+) -> pl.DataFrame:
+    """One row per (target, scenario, scale, model, selection): the summary of a metric over its domains.
+
+    Parameters
+    ----------
+    scores : Scores or their table
+    summary : str
+        See :func:`get_summary`.
+    scales : sequence of str, optional
+        Which scales; the six of the board unless given. None: all.
+    metric : str
+    by : sequence of str
+        More columns that tell runs apart, such as ``seed`` or ``profile``.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``target, scenario, scale, model, selection``, the columns of ``by``, ``value`` (null where no domain has one),
+        ``n_domains`` (domains used) and ``n_null`` (domains whose metric is null and skipped).
+
+    Raises
+    ------
+    EvaluationError
+        When a domain is there twice in one run (several seeds or profiles: name them in ``by``).
+    """
+    table = as_scores(scores).frame
+    kind = get_metric(metric)
+    if metric not in table.columns:
+        raise EvaluationError(f"The scores hold no {metric}. Evaluate with metrics=[..., '{metric}'].")
+    unknown = [name for name in by if name not in table.columns]
+    if unknown:
+        raise EvaluationError(f"The scores have no column '{unknown[0]}' to group by.")
+    if scales is not None:
+        table = table.filter(pl.col("scale").is_in(list(scales)))
+    keys = [*CELL, "model", "selection", *by]
+    _need_one_run(table, keys)
+    function = get_summary(summary, higher_is_better=kind.higher_is_better)
+    grouped = table.group_by(keys, maintain_order=True).agg(
+        pl.col(metric).drop_nulls().alias("values"), pl.col(metric).null_count().alias("n_null")
+    )
+    values = [function(one.to_numpy()) if len(one) else None for one in grouped["values"]]
+    return (
+        grouped.with_columns(
+            pl.Series("value", values, dtype=pl.Float64), pl.col("values").list.len().cast(pl.Int64).alias("n_domains")
+        )
+        .select(*keys, "value", "n_domains", pl.col("n_null").cast(pl.Int64))
+        .sort(*board_order(), *by)
+    )
+
+
+def _need_one_run(table: pl.DataFrame, keys: Sequence[str]) -> None:
+    repeated = table.group_by([*keys, "domain"]).len().filter(pl.col("len") > 1)
+    if repeated.height:
+        row = repeated.row(0, named=True)
+        which = {name: table[name].unique().to_list() for name in ("profile", "max_rows", "seed")}
+        several = [f"{name} {examples(values)}" for name, values in which.items() if len(values) > 1]
+        raise EvaluationError(
+            f"{repeated.height} domains are in the scores more than once, such as {row['domain']} at scale "
+            f"{row['scale']} for {row['target']} {row['scenario']} {row['model']} {row['selection']}"
+            + (f" (there are {'; '.join(several)}). Keep one, or name the column in by=." if several else ".")
+            + (" Give each file once." if not several else "")
+        )
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Skill of every model.
+
+    Parameters
+    ----------
+    cells : polars.DataFrame
+        ``target, scenario, scale, model, selection, value, n_domains, n_null, baseline, skill``;
+        skill = 1 - value / baseline, 0 is as good as the baseline, 1 is perfect.
+    overall : polars.DataFrame
+        ``target, model, selection, skill_score, n_cells, note``: the unweighted mean over all cells of the target, best
+        first; null, with a note, where a cell is missing.
+    """
+
+    cells: pl.DataFrame
+    overall: pl.DataFrame
+
+
+def skill(
+    scores: Scores | pl.DataFrame,
+    *,
+    baseline: str = "lr",
+    baseline_selection: str = "mean",
+    summary: str = "median",
+    scales: Sequence[str] | None = BOARD_SCALES,
+    metric: str = "rmse",
+) -> Skill:
+    """Skill against a baseline, per cell and overall.
+
+    The cells of a target are the (scenario, scale) pairs that any model has: 18 on the published board. A model that
+    lacks one gets no overall score but a note; the published board averages over fewer cells instead.
+
+    Raises
+    ------
+    EvaluationError
+        When the baseline is absent, or the metric is not an error whose best value is 0.
+    """
+    kind = get_metric(metric)
+    if kind.best != 0.0 or metric in ("bias", "relative_bias"):
+        raise EvaluationError(f"Skill needs an error such as rmse or mae, not {metric}.")
+    table = summarise(scores, summary=summary, scales=scales, metric=metric)
+    reference = _baseline(table, baseline, baseline_selection)
+    cells = table.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left").with_columns(
+        skill=pl.when(pl.col("baseline") > 0).then(1 - pl.col("value") / pl.col("baseline"))
+    )
+    return Skill(cells, _overall(cells))
+
+
+def _baseline(table: pl.DataFrame, model: str, selection: str) -> pl.DataFrame:
+    named = table.filter(pl.col("model") == model)
+    rows = named.filter(pl.col("selection") == selection)
+    if rows.is_empty() and named.height and named["selection"].null_count() == named.height:
+        rows = named  # a bare table does not say how it was selected
+    if rows.is_empty():
+        known = table.select(pl.format("{} ({})", "model", pl.col("selection").fill_null("-"))).to_series().unique()
+        raise EvaluationError(
+            f"The baseline {model} (selection {selection}) is not among the scores; there are "
+            f"{examples(known.sort().drop_nulls(), limit=8) or 'unnamed models only'}. "
+            "Add its scores, or choose another baseline."
+        )
+    return rows.select(*CELL, pl.col("value").alias("baseline"))
+
+
+def _overall(cells: pl.DataFrame) -> pl.DataFrame:
+    wanted = cells.group_by("target").agg(pl.struct("scenario", "scale").unique(maintain_order=True).alias("wanted"))
+    has = pl.col("skill").is_not_null()
+    runs = cells.group_by("target", "model", "selection", maintain_order=True).agg(
+        pl.col("skill").mean().alias("mean"),
+        has.sum().cast(pl.Int64).alias("n_cells"),
+        pl.struct("scenario", "scale").filter(has).alias("held"),
+    )
+    rows = []
+    for row in runs.join(wanted, on="target", how="left", nulls_equal=True).iter_rows(named=True):
+        lacking = [f"{one['scenario']}/{one['scale']}" for one in row["wanted"] if one not in row["held"]]
+        note = f"{len(lacking)} of {len(row['wanted'])} cells missing: {examples(lacking)}" if lacking else None
+        rows.append(
+            (row["target"], row["model"], row["selection"], None if lacking else row["mean"], row["n_cells"], note)
+        )
+    kinds = {
+        "target": pl.String,
+        "model": pl.String,
+        "selection": pl.String,
+        "skill_score": pl.Float64,
+        "n_cells": pl.Int64,
+        "note": pl.String,
+    }
+    frame = pl.DataFrame(rows, schema=kinds, orient="row")
+    return frame.sort(
+        "target", "skill_score", "model", "selection", descending=[False, True, False, False], nulls_last=True
+    )
+
+
+def pivot(
+    scores: Scores | pl.DataFrame,
+    *,
+    target: str | None = None,
+    baseline: str | None = "lr",
+    baseline_selection: str = "mean",
+    summary: str = "median",
+    scales: Sequence[str] | None = BOARD_SCALES,
+    metric: str = "rmse",
+    columns: Columns = "own",
+) -> pl.DataFrame:
+    """The published layout: one row per model and selection, one column per ``{scenario}/{scale}``.
+
+    Parameters
+    ----------
+    target : str, optional
+        Needed where the scores hold several.
+    baseline : str, optional
+        Model of the skill score; None leaves the column ``skill_score`` out.
+    columns : {"own", "published"}
+        ``published`` heads the columns with the published scenario ids and ``val_strategy``.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``model, selection, skill_score``, the cells in the board's order, and ``note`` where a model lacks a cell. Best
+        skill first.
+    """
+    table = as_scores(scores).frame
+    targets = table["target"].unique().to_list()
+    if target is not None:
+        if target not in targets:
+            raise EvaluationError(
+                f"There are no scores of '{target}'.{did_you_mean(target, [str(one) for one in targets])} The scores "
+                f"hold {examples(targets, limit=6)}."
+            )
+        table = table.filter(pl.col("target") == target)
+    elif len(targets) > 1:
+        raise EvaluationError(f"The scores hold several targets ({examples(targets, limit=6)}). Name one.")
+    values = summarise(table, summary=summary, scales=scales, metric=metric)
+    names = {"selection": "val_strategy"} if columns == "published" else {}
+    scenario = pl.col("scenario").fill_null("unnamed")
+    shown = scenario.replace(PUBLISHED_SCENARIO) if columns == "published" else scenario
+    values = values.with_columns(pl.format("{}/{}", shown, "scale").alias("cell"))
+    wide = values.pivot("cell", index=["model", "selection"], values="value", maintain_order=True)
+    if baseline is None:
+        return wide.rename(names)
+    found = skill(
+        table, baseline=baseline, baseline_selection=baseline_selection, summary=summary, scales=scales, metric=metric
+    ).overall
+    cells = [name for name in wide.columns if name not in ("model", "selection")]
+    joined = found.join(wide, on=["model", "selection"], how="left", nulls_equal=True, maintain_order="left")
+    note = ["note"] if joined["note"].null_count() < joined.height else []
+    return joined.select("model", "selection", "skill_score", *cells, *note).rename(names)
+
+
+__all__ = ["RUN", "Skill", "get_summary", "pivot", "skill", "summarise"]

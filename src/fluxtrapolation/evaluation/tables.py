@@ -1,0 +1,226 @@
+"""A pivot as CSV, Markdown, LaTeX (booktabs) or HTML; cells coloured by their distance to the column's best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from fluxtrapolation.errors import EvaluationError
+from fluxtrapolation.files import write_bytes_atomic
+
+BEST_COLOUR: Final = (126, 186, 181)
+"""Colour of the best cell of a column, sRGB: a muted teal, readable under black text and for the colour-blind."""
+WHITE_AT: Final = 1.2
+"""Ratio to the column's best at which a cell is white."""
+SUFFIXES: Final = (".csv", ".md", ".tex", ".html")
+_TEXT: Final = ("model", "selection", "val_strategy", "note")
+
+
+def cell_colours(pivot: pl.DataFrame) -> dict[str, list[str | None]]:
+    """Colours of all error cells, as ``RRGGBB``; None for white or empty.
+
+    The best (smallest) value of a column has the full colour; it fades linearly to white at 1.2 times the best.
+    """
+    colours: dict[str, list[str | None]] = {}
+    for name in pivot.columns:
+        if name in _TEXT or name == "skill_score":
+            continue
+        values = pivot[name].to_list()
+        known = [value for value in values if value is not None]
+        best = min(known, default=0.0)
+        colours[name] = [_colour(value, best) for value in values]
+    return colours
+
+
+def _colour(value: float | None, best: float) -> str | None:
+    if value is None or best <= 0:
+        return None
+    strength = 1 - (value / best - 1) / (WHITE_AT - 1)
+    if strength <= 0:
+        return None
+    return "".join(f"{round(255 - (255 - part) * strength):02X}" for part in BEST_COLOUR)
+
+
+def render(pivot: pl.DataFrame, kind: str, *, caption: str = "", digits: int = 3) -> str:
+    """The table as text.
+
+    Parameters
+    ----------
+    pivot : polars.DataFrame
+        From :func:`fluxtrapolation.evaluation.pivot`.
+    kind : {"csv", "md", "tex", "html"}
+        CSV has full precision; the others ``digits`` significant digits. LaTeX needs ``\\usepackage{booktabs}`` and
+        ``\\usepackage[table]{xcolor}``.
+    caption : str
+    digits : int
+    """
+    renderers: dict[str, Callable[[], str]] = {
+        "csv": lambda: pivot.write_csv(),
+        "md": lambda: _markdown(pivot, caption, digits),
+        "tex": lambda: _latex(pivot, caption, digits),
+        "html": lambda: _html(pivot, caption, digits),
+    }
+    if kind not in renderers:
+        raise EvaluationError(f"A table cannot be made as '{kind}'; choose from {', '.join(renderers)}.")
+    return renderers[kind]()
+
+
+def write_table(pivot: pl.DataFrame, path: str | Path, *, caption: str = "", digits: int = 3) -> Path:
+    """Write the table in the format that the file's ending names, under a temporary name first."""
+    file = Path(path)
+    kind = file.suffix.lower()
+    if kind not in SUFFIXES:
+        raise EvaluationError(f"{file} must end in one of {', '.join(SUFFIXES)}.")
+    text = render(pivot, kind[1:], caption=caption, digits=digits)
+    if kind == ".html":
+        text = _PAGE.format(title=escape(caption or "Scores"), body=text)
+    write_bytes_atomic(file, text.encode())
+    return file
+
+
+def _number(value: object, name: str, digits: int) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if name == "skill_score":
+        return f"{value + 0.0:.{digits}f}".replace("-0." + "0" * digits, "0." + "0" * digits)
+    shown = f"{value:#.{digits}g}"
+    return shown.rstrip(".") if "e" not in shown else f"{value:.{digits - 1}e}"
+
+
+def _rows(pivot: pl.DataFrame, digits: int) -> list[list[str]]:
+    return [
+        [_number(value, name, digits) for name, value in zip(pivot.columns, row, strict=True)]
+        for row in pivot.iter_rows()
+    ]
+
+
+def _is_text(name: str) -> bool:
+    return name in _TEXT
+
+
+def _markdown(pivot: pl.DataFrame, caption: str, digits: int) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = line([":---" if _is_text(name) else "---:" for name in pivot.columns])
+    lines = [line(list(pivot.columns)), rule, *(line(row) for row in _rows(pivot, digits))]
+    return (f"{caption}\n\n" if caption else "") + "\n".join(lines) + "\n"
+
+
+_TEX_SPECIAL: Final = {
+    "\\": r"\textbackslash{}",
+    **{one: "\\" + one for one in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX_SPECIAL.get(letter, letter) for letter in text)
+
+
+def _latex(pivot: pl.DataFrame, caption: str, digits: int) -> str:
+    colours = cell_colours(pivot)
+    top, bottom, rules = _heads(pivot.columns)
+    body = []
+    for number, row in enumerate(_rows(pivot, digits)):
+        cells = []
+        for name, text in zip(pivot.columns, row, strict=True):
+            colour = colours[name][number] if name in colours else None
+            cells.append((f"\\cellcolor[HTML]{{{colour}}}" if colour else "") + _tex(text))
+        body.append(" & ".join(cells) + r" \\")
+    head = " & ".join(f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}" if span > 1 else _tex(text) for text, span in top)
+    middle = " ".join(f"\\cmidrule(lr){{{first}-{last}}}" for first, last in rules)
+    lines = [
+        f"\\begin{{tabular}}{{{''.join('l' if _is_text(name) else 'r' for name in pivot.columns)}}}",
+        r"\toprule",
+        head + r" \\",
+        middle,
+        " & ".join(_tex(text) for text in bottom) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if caption:
+        lines = [r"\begin{table}", r"\centering", f"\\caption{{{_tex(caption)}}}", *lines, r"\end{table}"]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _heads(columns: list[str]) -> tuple[list[tuple[str, int]], list[str], list[tuple[int, int]]]:
+    """Two lines of head: scenarios over their scales. Returns the upper with spans, the lower, the ruled columns."""
+    top: list[tuple[str, int]] = []
+    bottom, rules = [], []
+    for name in columns:
+        scenario, slash, scale = name.rpartition("/")
+        bottom.append(scale if slash else name.replace("_", " "))
+        if slash and top and top[-1][0] == scenario:
+            top[-1] = (scenario, top[-1][1] + 1)
+        else:
+            top.append((scenario, 1))
+    place = 1
+    for text, span in top:
+        if text:
+            rules.append((place, place + span - 1))
+        place += span
+    return top, bottom, rules
+
+
+def _html(pivot: pl.DataFrame, caption: str, digits: int) -> str:
+    colours = cell_colours(pivot)
+    top, bottom, _ = _heads(pivot.columns)
+    first = "".join(
+        f'<th scope="colgroup" colspan="{span}">{escape(text)}</th>' if text else "<td></td>" for text, span in top
+    )
+    second = "".join(f'<th scope="col">{escape(text)}</th>' for text in bottom)
+    body = []
+    for number, row in enumerate(_rows(pivot, digits)):
+        cells = []
+        for name, text in zip(pivot.columns, row, strict=True):
+            colour = colours[name][number] if name in colours else None
+            style = f' style="background:#{colour}"' if colour else ""
+            full = pivot[name][number]
+            title = f' title="{full!r}"' if isinstance(full, float) else ""
+            if name == "model":
+                cells.append(f'<th scope="row">{escape(text)}</th>')
+            else:
+                kind = ' class="text"' if _is_text(name) else ""
+                cells.append(f"<td{kind}{style}{title}>{escape(text)}</td>")
+        body.append("<tr>" + "".join(cells) + "</tr>")
+    head = f"<caption>{escape(caption)}</caption>\n" if caption else ""
+    return (
+        f'<table class="scores">\n{head}<thead>\n<tr>{first}</tr>\n<tr>{second}</tr>\n</thead>\n<tbody>\n'
+        + "\n".join(body)
+        + "\n</tbody>\n</table>\n"
+    )
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; background: #fff; }}
+.wide {{ overflow-x: auto; }}
+table.scores {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+table.scores caption {{ text-align: left; padding-bottom: .6rem; }}
+table.scores th, table.scores td {{ padding: .25rem .6rem; text-align: right; white-space: nowrap; }}
+table.scores th[scope=row], table.scores td.text {{ text-align: left; }}
+table.scores th[scope=colgroup] {{ text-align: center; border-bottom: 1px solid #999; }}
+table.scores thead tr:last-child > * {{ border-bottom: 1px solid #333; }}
+</style>
+</head>
+<body>
+<div class="wide">
+{body}</div>
+</body>
+</html>
+"""

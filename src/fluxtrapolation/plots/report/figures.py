@@ -1,0 +1,256 @@
+"""The figures of the page, each with its caption, small enough to stand side by side or below one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from fluxtrapolation import schema
+from fluxtrapolation.errors import FluxtrapolationError
+from fluxtrapolation.plots import labels, style, tables
+from fluxtrapolation.plots.cdf import error_cdf
+from fluxtrapolation.plots.heatmap import skill_heatmap
+from fluxtrapolation.plots.maps import EXTENT_NAMES, ROLE_NAMES, inside, role_counts, roles_by_site, tower_map
+from fluxtrapolation.plots.report.board import Board
+from fluxtrapolation.plots.report.svg import inline_svg
+from fluxtrapolation.plots.scale_errors import error_by_scale, error_limits
+from fluxtrapolation.plots.seasonal import SiteCycle, cycle_errors, seasonal_cycle
+from fluxtrapolation.plots.tables import Series
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MAP_WIDTHS: Final = {"world": 7.2, "europe": 3.0, "north-america": 4.1}
+"""Inches; the two regions come out equally high and together as wide as the world."""
+_ZOOM_FROM: Final = 8
+"""A region gets its own map when at least this many towers stand in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as markup, with a caption of its own where it needs one."""
+
+    svg: Any
+    caption: str = ""
+    wide: bool = False
+    aspect: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoleKey:
+    """One entry of a map's legend."""
+
+    name: str
+    colour: str
+    marker: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures that belong together, under one heading."""
+
+    heading: str
+    note: str
+    pictures: tuple[Picture, ...]
+    roles: tuple[RoleKey, ...] = ()
+
+
+class Figures:
+    """Draws every figure of the page.
+
+    Parameters
+    ----------
+    board : Board
+    best : Series or None
+        The model whose skill map and seasonal cycles are shown.
+    split_sites, seasonal : polars.DataFrame, optional
+        As in :func:`fluxtrapolation.plots.report.write_report`.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        best: Series | None,
+        split_sites: pl.DataFrame | None,
+        seasonal: pl.DataFrame | None,
+    ) -> None:
+        self.board = board
+        self.best = best
+        self.split_sites = split_sites
+        self.seasonal = seasonal
+        self._drawn = 0
+        if split_sites is not None:
+            tables.require(split_sites, tables.SPLIT_COLUMNS, "split sites")
+        if seasonal is not None:
+            tables.require(seasonal, tables.SEASONAL_COLUMNS, "seasonal")
+
+    def _picture(self, draw: Callable[[], Figure], description: str, *, caption: str = "", wide: bool = False) -> Picture:
+        try:
+            from markupsafe import Markup
+
+            figure = draw()
+        except ModuleNotFoundError as error:
+            raise FluxtrapolationError(
+                f"Figures need {error.name}, which is not installed: pip install 'fluxtrapolation[plots]'."
+            ) from error
+        self._drawn += 1
+        width, height = figure.get_size_inches()
+        svg = Markup(inline_svg(figure, f"fig{self._drawn}", description))  # noqa: S704
+        return Picture(svg, caption, wide, float(width / height))
+
+    def legend(self) -> list[tuple[str, str, str]]:
+        """Name, colour and dash pattern of each model's line."""
+        lines = tables.line_series(self.board.scores)
+        styles = style.model_styles(line.model for line in lines)
+        ink = {style.MODEL_STYLE["lr"].colour: "var(--grey-line)"}
+        return [
+            (
+                line.label,
+                ink.get(styles[line.model].colour, styles[line.model].colour),
+                " ".join(f"{part * 1.6:g}" for part in styles[line.model].dash),
+            )
+            for line in lines
+        ]
+
+    def heatmaps(self) -> list[Picture]:
+        """Skill of the best model, scenario by scale, one picture per target; median and tail side by side."""
+        board, best = self.board, self.best
+        if best is None or not board.has_baseline or best.model == board.baseline:
+            return []
+        return [
+            self._picture(
+                lambda target=target, best=best: skill_heatmap(  # type: ignore[misc]
+                    board.scores, model=best.model, selection=best.selection, targets=[target], baseline=board.baseline
+                ),
+                f"Skill of {best.label} against {board.baseline} for {target}, by scenario and scale, median over domains",
+            )
+            for target in board.targets
+        ]
+
+    def cdfs(self) -> list[Group]:
+        """Per target: one panel per scenario and scale."""
+        groups = []
+        for target in self.board.targets:
+            for scenario in self.board.scenarios:
+                pictures = []
+                for scale in self.board.scales:
+                    if all(
+                        self.board.value("median", target, scenario, series, scale) is None
+                        for series in tables.line_series(self.board.scores)
+                    ):
+                        continue
+                    pictures.append(
+                        self._picture(
+                            lambda t=target, sc=scenario, sl=scale: error_cdf(  # type: ignore[misc]
+                                self.board.scores, target=t, scenario=sc, scales=[sl], legend=False
+                            ),
+                            f"Share of domains below a given RMSE: {target}, {scenario}, {scale}",
+                        )
+                    )
+                if pictures:
+                    groups.append(Group(target, scenario, tuple(pictures)))
+        return groups
+
+    def by_scale(self) -> list[Group]:
+        """Per target: one panel per scenario, all eight scales."""
+        groups = []
+        for target in self.board.targets:
+            ends = error_limits(self.board.scores, target=target)
+            held = self.board.scores.filter(pl.col("target") == target, pl.col("rmse").is_not_null())
+            pictures = [
+                self._picture(
+                    lambda t=target, sc=scenario, e=ends: error_by_scale(  # type: ignore[misc]
+                        self.board.scores, target=t, scenarios=[sc], scales=schema.SCALES, limits=e, legend=False
+                    ),
+                    f"Median and 90th percentile of RMSE at each temporal scale: {target}, {scenario}",
+                )
+                for scenario in tables.scenarios_of(held)
+            ]
+            if pictures:
+                groups.append(Group(target, "", tuple(pictures)))
+        return groups
+
+    def maps(self) -> list[Group]:
+        """Per scenario: the world, and regions where many towers stand."""
+        if self.split_sites is None or self.split_sites.is_empty():
+            return []
+        groups = []
+        for scenario in labels.ordered_scenarios(self.split_sites["scenario"].unique().to_list()):
+            counts = role_counts(self.split_sites, scenario)
+            towers = roles_by_site(self.split_sites, scenario)
+            pictures = []
+            for extent, name in EXTENT_NAMES.items():
+                if extent != "world" and inside(towers, extent) < _ZOOM_FROM:
+                    continue
+                pictures.append(
+                    self._picture(
+                        lambda sc=scenario, e=extent: tower_map(  # type: ignore[misc]
+                            self.split_sites, scenario=sc, extent=e, legend=False, width=_MAP_WIDTHS[e]
+                        ),
+                        f"Towers of scenario {scenario} in {name}",
+                        caption="" if extent == "world" else name,
+                        wide=extent == "world",
+                    )
+                )
+            groups.append(Group(scenario, "", tuple(pictures), _role_keys(counts)))
+        return groups
+
+    def cycles(self) -> list[Group]:
+        """Per target and scenario: the best and the worst site of the best model that has seasonal cycles."""
+        if self.seasonal is None or self.seasonal.is_empty():
+            return []
+        groups = []
+        for target in self.board.targets:
+            for scenario in self.board.scenarios:
+                found = self._cycles_of(target, scenario)
+                if found is None:
+                    continue
+                series, errors = found
+                chosen = [("Best site", errors[0])] + ([("Worst site", errors[-1])] if len(errors) > 1 else [])
+                pictures = tuple(self._cycle(target, scenario, series, word, cycle) for word, cycle in chosen)
+                note = f"{scenario}: {series.label}, {len(errors)} site{'s' if len(errors) != 1 else ''}"
+                groups.append(Group(target, note, pictures))
+        return groups
+
+    def _cycles_of(self, target: str, scenario: str) -> tuple[Series, list[SiteCycle]] | None:
+        """The best-ranked model with seasonal cycles here, and the error of every site."""
+        seasonal = self.seasonal
+        if seasonal is None:
+            return None
+        ranked = self.board.ranked(target)
+        order = [self.best, *ranked] if self.best is not None else ranked
+        for series in order:
+            errors = cycle_errors(
+                seasonal, target=target, scenario=scenario, model=series.model, selection=series.selection
+            )
+            if errors:
+                return series, errors
+        return None
+
+    def _cycle(self, target: str, scenario: str, series: Series, word: str, cycle: SiteCycle) -> Picture:
+        seasonal = self.seasonal
+        if seasonal is None:  # callers have checked
+            raise FluxtrapolationError("No seasonal table.")
+        return self._picture(
+            lambda: seasonal_cycle(
+                seasonal,
+                target=target,
+                scenario=scenario,
+                model=series.model,
+                selection=series.selection,
+                site_id=cycle.site_id,
+                title=f"{word}: {cycle.site_id}",
+            ),
+            f"Mean seasonal cycle of {target} at {cycle.site_id}, observed and predicted by {series.label}, and residual",
+            caption=f"RMSE between the cycles: {labels.significant(cycle.rmse)} "
+            f"{labels.target_unit(target)}".strip(),
+        )
+
+
+def _role_keys(counts: dict[str, int]) -> tuple[RoleKey, ...]:
+    return tuple(RoleKey(ROLE_NAMES[role], *style.ROLE_STYLE[role], count) for role, count in counts.items())

@@ -1,0 +1,181 @@
+"""What the numbers say, in plain words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+from fluxtrapolation.plots import labels
+from fluxtrapolation.plots.report.board import Board
+from fluxtrapolation.plots.tables import Series
+
+_SAME: Final = 0.02
+"""Skills closer than this are called the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A large number with a line of words below it."""
+
+    number: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Large numbers, sentences, and the model they speak of (None where there is none)."""
+
+    tiles: tuple[Tile, ...]
+    sentences: tuple[str, ...]
+    best: Series | None
+
+
+def headline(board: Board) -> Headline:
+    """Say which model is best, how its skill changes with distance from the training data, and what the tail does."""
+    best = best_series(board)
+    if best is None:
+        return Headline((), (_nothing(board),), None)
+    if not board.has_baseline:
+        return Headline((), tuple(_without_baseline(board, best)), best)
+    if len({series.model for series in board.series}) == 1:
+        only = board.series[0].model
+        words = (
+            f"Only one model, {only}, has been scored, and it is the baseline itself: its skill is 0 by definition. "
+            "Train a second model to compare.",
+        )
+        return Headline((), (*words, *_errors(board, best)), best)
+    sentences = [_winner(board, best), *_by_scenario(board, best), *_tail(board, best), *_errors(board, best)]
+    return Headline(tuple(_tiles(board, best)), tuple(sentences), best)
+
+
+def mean_skill(board: Board, series: Series, summary: str = "median") -> float | None:
+    """Mean of the skill scores over targets; None where one is missing."""
+    scores = [board.skill_score(summary, target, series) for target in board.targets]
+    known = [score for score in scores if score is not None]
+    return fmean(known) if scores and len(known) == len(scores) else None
+
+
+def best_series(board: Board) -> Series | None:
+    """The model with the highest mean skill at the median; without skills the one that is best in most cells."""
+    scored = [(score, series) for series in board.series if (score := mean_skill(board, series)) is not None]
+    if scored:
+        return max(scored, key=lambda pair: (pair[0], pair[1].model != board.baseline))[1]
+    wins: Counter[Series] = Counter()
+    for target in board.targets:
+        wins.update(board.wins(target))
+    return max(sorted(wins), key=lambda series: wins[series]) if wins else None
+
+
+def _cells(board: Board) -> str:
+    count = len(board.targets) * len(board.scenarios) * len(board.scales)
+    return f"{count} cell{'s' if count != 1 else ''}"
+
+
+def _winner(board: Board, best: Series) -> str:
+    score = mean_skill(board, best)
+    models = len({series.model for series in board.series})
+    if score is None:
+        return f"No model has a number in all {_cells(board)}, so no overall skill score is given."
+    if best.model == board.baseline:
+        return f"None of the {models - 1} other model(s) beats the baseline {board.baseline} over all {_cells(board)}."
+    each = labels.join_words(
+        f"{target} {labels.number(board.skill_score('median', target, best), 2)}" for target in board.targets
+    )
+    rest = f" ({each})" if len(board.targets) > 1 else ""
+    lead = f"Of {models} models, {best.label} is best."
+    if score <= 0:
+        return f"{lead} Yet its skill against {board.baseline} is {labels.number(score, 2)}: no better than the baseline."
+    return (
+        f"{lead} For the median tower its error is {labels.percent(score)} below that of the baseline {board.baseline}, "
+        f"averaged over {_cells(board)}{rest}."
+    )
+
+
+def _scenario_skills(board: Board, best: Series, summary: str = "median") -> list[tuple[str, float]]:
+    found = []
+    for scenario in board.scenarios:
+        skills = [board.scenario_skill(summary, target, scenario, best) for target in board.targets]
+        known = [value for value in skills if value is not None]
+        if known and len(known) == len(skills):
+            found.append((scenario, fmean(known)))
+    return found
+
+
+def _by_scenario(board: Board, best: Series) -> list[str]:
+    skills = _scenario_skills(board, best)
+    if len(skills) < 2 or best.model == board.baseline:
+        return []
+    (first, start), (last, end) = skills[0], skills[-1]
+    listed = labels.join_words(
+        f"{labels.number(value, 2)} in {name}"
+        + (f" ({labels.SCENARIO_MEANING[name]})" if name in labels.SCENARIO_MEANING else "")
+        for name, value in skills
+    )
+    if abs(start - end) < _SAME:
+        change = f"is about the same from {first} to {last}"
+    else:
+        change = f"{'falls' if end < start else 'rises'} from {first} to {last}"
+    return [f"Its skill {change}: {listed}."]
+
+
+def _tail(board: Board, best: Series) -> list[str]:
+    middle, tail = mean_skill(board, best), mean_skill(board, best, "q90")
+    if middle is None or tail is None or best.model == board.baseline:
+        return []
+    numbers = f"{labels.number(tail, 2)} at the 90th percentile against {labels.number(middle, 2)} at the median"
+    if abs(tail - middle) < _SAME:
+        return [f"Hard towers gain as much as ordinary ones: its skill is {numbers}."]
+    if tail < middle:
+        return [f"Hard towers gain less than ordinary ones: its skill is {numbers}."]
+    return [f"Hard towers gain more than ordinary ones: its skill is {numbers}."]
+
+
+def _errors(board: Board, best: Series) -> list[str]:
+    """Absolute errors of the first target at the finest scale, first and last scenario."""
+    target = board.targets[0]
+    scale = board.scales[0] if board.scales else ""
+    unit = labels.target_unit(target)
+    parts = []
+    for scenario in dict.fromkeys((board.scenarios[0], board.scenarios[-1])):
+        middle = board.value("median", target, scenario, best, scale)
+        tail = board.value("q90", target, scenario, best, scale)
+        if middle is not None and tail is not None:
+            parts.append(
+                f"{labels.significant(middle)} at the median tower and more than {labels.significant(tail)} at one "
+                f"tower in ten in {scenario}"
+            )
+    if not parts:
+        return []
+    name = labels.SCALE_NAMES.get(scale, scale)
+    return [f"In absolute terms, the RMSE of {name} {target} ({best.label}) is {'; '.join(parts)} ({unit or 'its own unit'})."]
+
+
+def _without_baseline(board: Board, best: Series) -> list[str]:
+    wins = sum(board.wins(target)[best] for target in board.targets)
+    first = (
+        f"The baseline {board.baseline} is not among the models, so there are no skill scores; compare errors directly."
+    )
+    if len(board.series) == 1:
+        return [first, *_errors(board, best)]
+    return [first, f"{best.label} has the lowest median error in {wins} of {_cells(board)}.", *_errors(board, best)]
+
+
+def _nothing(board: Board) -> str:
+    return f"None of the {_cells(board)} has a number; the reasons are listed below."
+
+
+def _tiles(board: Board, best: Series) -> list[Tile]:
+    score, tail = mean_skill(board, best), mean_skill(board, best, "q90")
+    if score is None:
+        return []
+    tiles = [Tile(best.label, f"best of {len(board.series)}, by mean skill")]
+    tiles.append(Tile(labels.number(score, 2), f"skill at the median tower; 0 is {board.baseline}, 1 is perfect"))
+    if tail is not None:
+        tiles.append(Tile(labels.number(tail, 2), "skill at the 90th percentile, the hard towers"))
+    skills = _scenario_skills(board, best)
+    if len(skills) > 1 and best.model != board.baseline:
+        arrow = f"{labels.number(skills[0][1], 2)} → {labels.number(skills[-1][1], 2)}"
+        tiles.append(Tile(arrow, f"skill from {skills[0][0]} to {skills[-1][0]}"))
+    return tiles

@@ -1,0 +1,215 @@
+"""The run folder: configuration, hashes, versions, every trial, the chosen models and their predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fluxtrapolation.errors import RunError
+from fluxtrapolation.files import write_bytes_atomic
+
+RUN_NAME = "run.json"
+_LIBRARIES = ("fluxtrapolation", "numpy", "polars", "scikit-learn", "xgboost", "xgboost-cpu", "optuna")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunConfig(_Strict):
+    """Everything that shapes a run. Two runs with the same hash give the same numbers."""
+
+    scenario: str
+    scenario_hash: str
+    domain_kind: Literal["site", "site-year"]
+    target: str
+    model: str
+    profile: str
+    n_configurations: int
+    max_rows: int | None
+    seed: int
+    time_limit: float | None = None
+    store_hash: str
+    resolution: str
+    feature_names: tuple[str, ...]
+    package_version: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Trial(_Strict):
+    """One configuration: what was tried, what it cost and how it did on each validation domain.
+
+    ``validation_rmse`` is the RMSE of each validation domain in the target's unit; ``strategies`` are its summaries:
+    mean, max, and discrepancy (max minus min). All are null in a failed trial, whose ``error`` says why.
+    """
+
+    number: int
+    params: dict[str, Any]
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    fit_seconds: float
+    predict_seconds: float = 0.0
+    train_rows: int
+    validation_rmse: dict[str, float] = Field(default_factory=dict)
+    strategies: dict[str, float] = Field(default_factory=dict)
+
+
+class Rows(_Strict):
+    """How many rows and domains each part had; ``train_available`` counts before the row limit."""
+
+    train: int
+    train_available: int
+    validation: int
+    test: int = 0
+    train_sites: int
+    validation_domains: int
+    test_domains: int = 0
+
+
+class RunState(_Strict):
+    """The content of ``run.json``."""
+
+    format: Literal["fluxtrapolation-run"] = "fluxtrapolation-run"
+    version: int = 1
+    status: Literal["running", "complete", "failed"] = "running"
+    config: RunConfig
+    config_hash: str
+    store: str
+    scenario_file: str = "scenario.yaml"
+    rows: Rows | None = None
+    selection: dict[str, int] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+def environment() -> dict[str, str]:
+    """Versions of the libraries that shape the numbers, and the platform."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class RunFolder:
+    """One run on disk.
+
+    Parameters
+    ----------
+    path : path-like
+        ``runs/{scenario}_{target}_{model}``.
+
+    Files
+    -----
+    ``run.json`` (state), ``scenario.yaml`` (the pinned scenario), ``trials/000.json`` (one per configuration, written
+    when it ends), ``models/000/`` (models some strategy has chosen), ``predictions-{strategy}.parquet``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def exists(self) -> bool:
+        return (self.path / RUN_NAME).is_file()
+
+    def state(self) -> RunState:
+        """Read ``run.json``.
+
+        Raises
+        ------
+        RunError
+            If the folder is no run, or the file is malformed.
+        """
+        file = self.path / RUN_NAME
+        if not file.is_file():
+            raise RunError(f"{self.path} is not a run: it has no {RUN_NAME}. Make one with 'fluxtrapolation train'.")
+        try:
+            return RunState.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RunError(
+                f"{file} is malformed: {error.error_count()} problems, first at "
+                f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}. Train again with --overwrite."
+            ) from None
+
+    def write_state(self, state: RunState) -> None:
+        write_bytes_atomic(self.path / RUN_NAME, state.model_dump_json(indent=1).encode())
+
+    def open(self, config: RunConfig, *, store: str, overwrite: bool) -> RunState:
+        """Start the run, or continue one of the same configuration.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run of another configuration.
+        """
+        if self.exists() and not overwrite:
+            held = self.state()
+            if held.config_hash != config.sha256:
+                old, new = held.config.model_dump(), config.model_dump()
+                changed = [f"{key} {old[key]!r} there, {new[key]!r} now" for key in old if old[key] != new[key]]
+                short = [text if len(text) < 100 else text[:97] + "..." for text in changed]
+                raise RunError(
+                    f"{self.path} holds a run of another configuration ({'; '.join(short[:2])}). "
+                    "Choose another --out, or replace it with --overwrite."
+                )
+            return held
+        if self.path.exists():
+            if not self.exists() and any(self.path.iterdir()):
+                raise RunError(f"{self.path} is in the way: it is not a run and not empty. Choose another --out.")
+            shutil.rmtree(self.path)
+        state = RunState(config=config, config_hash=config.sha256, store=store, environment=environment())
+        self.write_state(state)
+        return state
+
+    def trials(self) -> dict[int, Trial]:
+        """The finished trials by number."""
+        found = {}
+        for file in sorted((self.path / "trials").glob("*.json")):
+            trial = Trial.model_validate_json(file.read_bytes())
+            found[trial.number] = trial
+        return found
+
+    def write_trial(self, trial: Trial) -> None:
+        write_bytes_atomic(self.path / "trials" / f"{trial.number:03d}.json", trial.model_dump_json(indent=1).encode())
+
+    def model_folder(self, number: int) -> Path:
+        return self.path / "models" / f"{number:03d}"
+
+    def predictions_file(self, strategy: str) -> Path:
+        return self.path / f"predictions-{strategy}.parquet"
+
+
+def find_runs(path: str | Path) -> list[RunFolder]:
+    """Every run in a folder (or the folder itself), in order of name.
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    root = Path(path)
+    if (root / RUN_NAME).is_file():
+        return [RunFolder(root)]
+    found = [RunFolder(file.parent) for file in sorted(root.glob(f"**/{RUN_NAME}"))]
+    if not found:
+        reason = "holds no runs" if root.is_dir() else "does not exist"
+        raise RunError(f"{root} {reason}. Make runs with 'fluxtrapolation train --out {root}'.")
+    return found

@@ -1,0 +1,191 @@
+"""The evaluation by brute force: plain loops over rows, written from the specification and from nothing else.
+
+Slow and simple on purpose. ``None`` is a missing value; sums are exact (``math.fsum``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+SCALES = ("hourly", "daily", "weekly", "monthly", "seasonal", "anom", "iav", "site-mean")
+
+
+class Row(NamedTuple):
+    site: str
+    time: datetime
+    domain: str
+    true: float | None
+    pred: float
+    qc: int = 1
+
+
+class Limits(NamedTuple):
+    hours: int = 12
+    week: int = 4
+    month: int = 15
+    year: int = 183
+    season_years: int = 2
+    iav_years: int = 2
+
+
+Pair = tuple[float | None, float | None]
+
+
+def mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def score(
+    rows: list[Row], *, measured: bool = False, limits: Limits = Limits()
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Metrics per (scale, domain); the multi-year scales by site."""
+    per_day: dict[tuple[str, date], int] = defaultdict(int)
+    for row in rows:
+        per_day[row.domain, row.time.date()] += 1
+    is_daily = max(per_day.values()) == 1
+    by_domain: dict[str, list[Row]] = defaultdict(list)
+    by_site: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_domain[row.domain].append(row)
+        by_site[row.site].append(row)
+    out: dict[tuple[str, str], dict[str, Any]] = {}
+    for scale in SCALES:
+        groups = by_site if scale in ("seasonal", "anom", "iav") else by_domain
+        for name, members in groups.items():
+            pairs = entries(scale, members, is_daily=is_daily, measured=measured, limits=limits)
+            if pairs is None:
+                continue
+            if measured:
+                pairs = [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
+            out[scale, name] = {"n_samples": len(pairs), **metrics(pairs)}
+    return out
+
+
+def entries(scale: str, rows: list[Row], *, is_daily: bool, measured: bool, limits: Limits) -> list[Pair] | None:
+    """The pairs of one scale and group; None where the group has no row at that scale."""
+    if scale == "hourly":
+        return [usable(row, measured) for row in rows]
+    days = day_means(rows, is_daily=is_daily, measured=measured, limits=limits)
+    if scale == "daily":
+        return list(days.values())
+    valid = {day: pair for day, pair in days.items() if pair[0] is not None}
+    if scale == "weekly":
+        return blocks(days, lambda day: day - timedelta(days=day.weekday()), limits.week, measured)
+    if scale == "monthly":
+        return blocks(days, lambda day: (day.year, day.month), limits.month, measured)
+    if scale == "anom":
+        cycle = season(valid, measured, limits)
+        found = []
+        for day, (true, pred) in days.items():
+            mean_true, mean_pred = cycle.get(day.timetuple().tm_yday, (None, None))
+            found.append((minus(true, mean_true), minus(pred, mean_pred)))
+        return found
+    if not valid and not measured:
+        return None
+    if scale == "seasonal":
+        return list(season(valid, measured, limits).values())
+    return years(scale, valid, measured, limits)
+
+
+def usable(row: Row, measured: bool) -> Pair:
+    if measured and (row.qc != 1 or row.true is None):
+        return None, None
+    return row.true, row.pred
+
+
+def minus(value: float | None, centre: float | None) -> float | None:
+    return None if value is None or centre is None else value - centre
+
+
+def day_means(rows: list[Row], *, is_daily: bool, measured: bool, limits: Limits) -> dict[date, Pair]:
+    grouped: dict[date, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.time.date()].append(row)
+    out: dict[date, Pair] = {}
+    for day in sorted(grouped):
+        pairs = [usable(row, measured) for row in grouped[day]]
+        true, pred = mean([pair[0] for pair in pairs]), mean([pair[1] for pair in pairs])
+        count = sum(pair[0] is not None for pair in pairs) if measured else len(pairs)
+        if not is_daily and count < limits.hours:
+            true = None
+        out[day] = (true, None if measured and true is None else pred)
+    return out
+
+
+def blocks(days: dict[date, Pair], key: Any, least: int, measured: bool) -> list[Pair]:
+    grouped: dict[Any, list[Pair]] = defaultdict(list)
+    for day, pair in days.items():
+        grouped[key(day)].append(pair)
+    out: list[Pair] = []
+    for pairs in grouped.values():
+        valid = [pair for pair in pairs if pair[0] is not None]
+        true = mean([pair[0] for pair in valid]) if len(valid) >= least else None
+        pred = mean([pair[1] for pair in (valid if measured else pairs)])
+        out.append((true, None if measured and true is None else pred))
+    return out
+
+
+def season(valid: dict[date, Pair], measured: bool, limits: Limits) -> dict[int, Pair]:
+    grouped: dict[int, list[Pair]] = defaultdict(list)
+    for day, pair in valid.items():
+        grouped[day.timetuple().tm_yday].append(pair)
+    out: dict[int, Pair] = {}
+    for number, pairs in grouped.items():
+        true = mean([pair[0] for pair in pairs]) if len(pairs) >= limits.season_years else None
+        pred = mean([pair[1] for pair in pairs])
+        out[number] = (true, None if measured and true is None else pred)
+    return out
+
+
+def years(scale: str, valid: dict[date, Pair], measured: bool, limits: Limits) -> list[Pair]:
+    grouped: dict[int, list[Pair]] = defaultdict(list)
+    for day, pair in valid.items():
+        grouped[day.year].append(pair)
+    means = []
+    for pairs in grouped.values():
+        long_enough = len(pairs) >= limits.year
+        true, pred = mean([pair[0] for pair in pairs]), mean([pair[1] for pair in pairs])
+        if measured and not long_enough:
+            continue
+        if scale == "iav" and not long_enough:
+            true = None
+        means.append((true, pred))
+    if scale == "site-mean":
+        return [(mean([pair[0] for pair in means]), mean([pair[1] for pair in means]))] if means else []
+    if measured and len(means) < limits.iav_years:
+        return []
+    centre = mean([pair[0] for pair in means]), mean([pair[1] for pair in means])
+    return [(minus(true, centre[0]), minus(pred, centre[1])) for true, pred in means]
+
+
+def metrics(pairs: list[Pair]) -> dict[str, float | None]:
+    both = [(true, pred) for true, pred in pairs if true is not None and pred is not None]
+    names = ("mse", "rmse", "mae", "nse", "r2_score", "bias", "relative_mae", "relative_bias")
+    out: dict[str, float | None] = dict.fromkeys(names)
+    if not both:
+        return out
+    n = len(both)
+    trues, preds = [true for true, _ in both], [pred for _, pred in both]
+    squares = math.fsum((true - pred) ** 2 for true, pred in both)
+    out["mse"] = squares / n
+    out["rmse"] = math.sqrt(squares / n)
+    out["mae"] = math.fsum(abs(true - pred) for true, pred in both) / n
+    out["bias"] = math.fsum(true - pred for true, pred in both) / n
+    mean_true, mean_pred = math.fsum(trues) / n, math.fsum(preds) / n
+    spread_true = math.fsum((true - mean_true) ** 2 for true in trues)
+    spread_pred = math.fsum((pred - mean_pred) ** 2 for pred in preds)
+    flat_true = math.sqrt(spread_true / n) <= 1e-9 * max(map(abs, trues))
+    flat_pred = math.sqrt(spread_pred / n) <= 1e-9 * max(map(abs, preds))
+    if not flat_true:
+        out["nse"] = 1 - squares / spread_true
+    if n >= 2 and not flat_true and not flat_pred:
+        product = math.fsum((true - mean_true) * (pred - mean_pred) for true, pred in both)
+        out["r2_score"] = product**2 / (spread_true * spread_pred)
+    if abs(mean_true) > 1e-9 * math.fsum(map(abs, trues)) / n:
+        out["relative_mae"] = out["mae"] / mean_true
+        out["relative_bias"] = out["bias"] / mean_true
+    return out
