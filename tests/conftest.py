@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Test processes run side by side: one thread each, or their thread pools starve one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path

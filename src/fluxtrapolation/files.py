@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fluxtrapolation.errors import DataError
@@ -27,7 +27,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the parent is a file, even this fails
+            temporary.unlink(missing_ok=True)
         raise _plain(error, path) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

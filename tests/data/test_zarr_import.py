@@ -379,7 +379,7 @@ class TestInterruption:
             return write(path, content)
 
         monkeypatch.setattr(Path, "write_bytes", full)
-        with pytest.raises(DataError, match="disk is full"):
+        with pytest.raises(DataError, match=r"^The disk is full"):
             import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=table)
         assert not list((tmp_path / "t").glob("sites/*.parquet"))
 

@@ -1,6 +1,6 @@
 """The evaluation by brute force: plain loops over rows, written from the specification and from nothing else.
 
-Slow and simple on purpose. ``None`` is a missing value; sums are exact (``math.fsum``).
+Slow and simple on purpose. ``None`` is a missing value; means are exact fractions.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 SCALES = ("hourly", "daily", "weekly", "monthly", "seasonal", "anom", "iav", "site-mean")
+MULTI_YEAR = ("seasonal", "anom", "iav")
 
 
 class Row(NamedTuple):
@@ -31,16 +33,22 @@ class Limits(NamedTuple):
     iav_years: int = 2
 
 
-Pair = tuple[float | None, float | None]
+PUBLISHED = Limits()
+Number = float | Fraction
+Pair = tuple[Number | None, Number | None]
 
 
-def mean(values: list[float | None]) -> float | None:
+def mean(values: list[Number | None]) -> Fraction | None:
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    if not known:
+        return None
+    if all(isinstance(value, float) for value in known):
+        return Fraction(math.fsum(known)) / len(known)
+    return sum(map(Fraction, known), Fraction(0)) / len(known)
 
 
 def score(
-    rows: list[Row], *, measured: bool = False, limits: Limits = Limits()
+    rows: list[Row], *, measured: bool = False, limits: Limits = PUBLISHED
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Metrics per (scale, domain); the multi-year scales by site."""
     per_day: dict[tuple[str, date], int] = defaultdict(int)
@@ -53,10 +61,14 @@ def score(
         by_domain[row.domain].append(row)
         by_site[row.site].append(row)
     out: dict[tuple[str, str], dict[str, Any]] = {}
+    days: dict[tuple[bool, str], dict[date, Pair]] = {}
     for scale in SCALES:
-        groups = by_site if scale in ("seasonal", "anom", "iav") else by_domain
+        groups = by_site if scale in MULTI_YEAR else by_domain
         for name, members in groups.items():
-            pairs = entries(scale, members, is_daily=is_daily, measured=measured, limits=limits)
+            key = (scale in MULTI_YEAR, name)
+            if key not in days:
+                days[key] = day_means(members, is_daily=is_daily, measured=measured, limits=limits)
+            pairs = entries(scale, members, days[key], measured=measured, limits=limits)
             if pairs is None:
                 continue
             if measured:
@@ -65,11 +77,12 @@ def score(
     return out
 
 
-def entries(scale: str, rows: list[Row], *, is_daily: bool, measured: bool, limits: Limits) -> list[Pair] | None:
+def entries(
+    scale: str, rows: list[Row], days: dict[date, Pair], *, measured: bool, limits: Limits
+) -> list[Pair] | None:
     """The pairs of one scale and group; None where the group has no row at that scale."""
     if scale == "hourly":
         return [usable(row, measured) for row in rows]
-    days = day_means(rows, is_daily=is_daily, measured=measured, limits=limits)
     if scale == "daily":
         return list(days.values())
     valid = {day: pair for day, pair in days.items() if pair[0] is not None}
@@ -97,7 +110,7 @@ def usable(row: Row, measured: bool) -> Pair:
     return row.true, row.pred
 
 
-def minus(value: float | None, centre: float | None) -> float | None:
+def minus(value: Number | None, centre: Number | None) -> Number | None:
     return None if value is None or centre is None else value - centre
 
 
@@ -170,22 +183,23 @@ def metrics(pairs: list[Pair]) -> dict[str, float | None]:
         return out
     n = len(both)
     trues, preds = [true for true, _ in both], [pred for _, pred in both]
-    squares = math.fsum((true - pred) ** 2 for true, pred in both)
+    mean_true, mean_pred = mean(trues), mean(preds)
+    error = [float(true - pred) for true, pred in both]
+    from_true, from_pred = [float(true - mean_true) for true in trues], [float(pred - mean_pred) for pred in preds]
+    squares = math.fsum(one**2 for one in error)
     out["mse"] = squares / n
     out["rmse"] = math.sqrt(squares / n)
-    out["mae"] = math.fsum(abs(true - pred) for true, pred in both) / n
-    out["bias"] = math.fsum(true - pred for true, pred in both) / n
-    mean_true, mean_pred = math.fsum(trues) / n, math.fsum(preds) / n
-    spread_true = math.fsum((true - mean_true) ** 2 for true in trues)
-    spread_pred = math.fsum((pred - mean_pred) ** 2 for pred in preds)
+    out["mae"] = math.fsum(map(abs, error)) / n
+    out["bias"] = math.fsum(error) / n
+    spread_true, spread_pred = math.fsum(one**2 for one in from_true), math.fsum(one**2 for one in from_pred)
     flat_true = math.sqrt(spread_true / n) <= 1e-9 * max(map(abs, trues))
     flat_pred = math.sqrt(spread_pred / n) <= 1e-9 * max(map(abs, preds))
     if not flat_true:
         out["nse"] = 1 - squares / spread_true
     if n >= 2 and not flat_true and not flat_pred:
-        product = math.fsum((true - mean_true) * (pred - mean_pred) for true, pred in both)
+        product = math.fsum(one * other for one, other in zip(from_true, from_pred, strict=True))
         out["r2_score"] = product**2 / (spread_true * spread_pred)
-    if abs(mean_true) > 1e-9 * math.fsum(map(abs, trues)) / n:
-        out["relative_mae"] = out["mae"] / mean_true
-        out["relative_bias"] = out["bias"] / mean_true
+    if abs(mean_true) > 1e-9 * float(sum(map(abs, trues))) / n:
+        out["relative_mae"] = out["mae"] / float(mean_true)
+        out["relative_bias"] = out["bias"] / float(mean_true)
     return out

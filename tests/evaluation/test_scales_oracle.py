@@ -124,7 +124,9 @@ def full(site: str, years: tuple[int, ...], *, seed: int, step: int = 1) -> list
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["paper", "measured"])
 def test_complete_years(protocol: str) -> None:
-    rows = full("AA-S1", (2019, 2020, 2021), seed=1) + full("AA-S2", (2020,), seed=2) + full("AA-S3", (2019, 2022), seed=3)
+    rows = (
+        full("AA-S1", (2019, 2020, 2021), seed=1) + full("AA-S2", (2020,), seed=2) + full("AA-S3", (2019, 2022), seed=3)
+    )
     scores = scored(rows, protocol)
     compare(scores, score(rows, measured=protocol == "measured"))
     weekly = scores.frame.filter((pl.col("scale") == "weekly") & (pl.col("domain") == "AA-S1 2019"))

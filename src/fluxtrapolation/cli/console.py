@@ -16,7 +16,8 @@ from rich.table import Table
 from fluxtrapolation.errors import FluxtrapolationWarning
 
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+# Into a file or pipe a table keeps its full width; only a terminal wraps it.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def say(message: str) -> None:

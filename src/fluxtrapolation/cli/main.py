@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from fluxtrapolation import __version__
@@ -27,7 +26,8 @@ app = typer.Typer(
 
     `fluxtrapolation data synth --out world/`
 
-    `fluxtrapolation train --store world/ --scenario temperature --target GPP --model lr --model xgb --profile quick --out runs/`
+    `fluxtrapolation train --store world/ --scenario temperature --target GPP --model lr --model xgb --profile quick
+    --out runs/`
 
     `fluxtrapolation report runs/ --out report/`
 
@@ -43,6 +43,11 @@ app.command("table")(evaluate.table)
 app.command("report")(report.report)
 app.command("models")(train.models)
 app.command("doctor")(doctor)
+
+
+# typer's own base of usage errors: some versions of typer use click, newer ones carry a copy of it.
+_UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_INTERRUPTED = 130
 
 
 def _version(value: bool) -> None:
@@ -70,17 +75,16 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         with warnings_as_notes():
             result = app(args=arguments, standalone_mode=False)
+        if result == _INTERRUPTED:  # how newer versions of typer tell it
+            say("interrupted; what is finished is kept")
         return result if isinstance(result, int) else 0
     except FluxtrapolationError as error:
         say(f"error: {error}")
         return 2
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         say("interrupted; what is finished is kept")
-        return 130
-    except KeyboardInterrupt:
-        say("interrupted; what is finished is kept")
-        return 130
-    except click.ClickException as error:
+        return _INTERRUPTED
+    except _UsageProblem as error:
         error.show()
         return 2
     except BrokenPipeError:

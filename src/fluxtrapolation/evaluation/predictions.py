@@ -75,6 +75,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scenario", SCENARIO_ALIASES.get(self.scenario, self.scenario))
+        object.__setattr__(self, "config", dict(self.config))
         if self.domain_kind not in (None, "site", "site-year"):
             raise EvaluationError(f"domain_kind is '{self.domain_kind}'; it must be 'site' or 'site-year'.")
 

@@ -81,7 +81,11 @@ class Reader:
             piece = piece.with_columns(naive_time(piece[TIME], self._table.where).alias(TIME))
         true, pred = _floats(piece[Y_TRUE]), _floats(piece[Y_PRED])
         if not (np.isfinite(true).all() and np.isfinite(pred).all()):
-            self._infinite.note(np.isinf(true) | np.isinf(pred), piece)
+            infinite = np.isinf(true) | np.isinf(pred)
+            if infinite.any():
+                self._infinite.note(infinite, piece)
+                # Refused once all rows are counted; until then they are only kept out of the sums.
+                true, pred = np.where(infinite, np.nan, true), np.where(infinite, 0.0, pred)
             absent = np.isnan(pred)
             self.missing.note(absent, piece)
             if self._allow_missing and absent.any():

@@ -112,9 +112,27 @@ class Scores:
     def __len__(self) -> int:
         return self.frame.height
 
+    def overview(self) -> pl.DataFrame:
+        """RMSE by run and scale: ``target, scenario, model, selection, scale, domains, median, q90``.
+
+        Median and 90th percentile (linear interpolation) over the domains with a value, in the target's unit; null
+        where no domain has one. Empty where the scores hold no RMSE.
+        """
+        if "rmse" not in self.frame.columns:
+            return pl.DataFrame()
+        return self.frame.group_by([*RUN, "scale"], maintain_order=True).agg(
+            pl.col("rmse").count().cast(pl.Int64).alias("domains"),
+            pl.col("rmse").median().alias("median"),
+            pl.col("rmse").quantile(0.9, "linear").alias("q90"),
+        )
+
     def __repr__(self) -> str:
         runs = self.frame.select(RUN).unique().height
-        return f"<Scores, protocol {self.protocol}: {runs} runs, {self.frame.height} rows>\n{self.frame}"
+        head = f"<Scores, protocol {self.protocol}: {runs} runs, {self.frame.height} rows (.frame); RMSE by scale:>"
+        table = self.overview()
+        empty = [name for name in RUN if name in table.columns and table[name].null_count() == table.height]
+        with pl.Config(tbl_rows=24, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+            return f"{head}\n{table.drop(empty) if table.height else self.frame}"
 
     @classmethod
     def concat(cls, parts: Iterable[Scores]) -> Self:

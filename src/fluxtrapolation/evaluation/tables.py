@@ -178,7 +178,10 @@ def _html(pivot: pl.DataFrame, caption: str, digits: int) -> str:
     first = "".join(
         f'<th scope="colgroup" colspan="{span}">{escape(text)}</th>' if text else "<td></td>" for text, span in top
     )
-    second = "".join(f'<th scope="col">{escape(text)}</th>' for text in bottom)
+    second = "".join(
+        f'<th scope="col" class="{"text" if _is_text(name) else "number"}">{escape(text)}</th>'
+        for name, text in zip(pivot.columns, bottom, strict=True)
+    )
     body = []
     for number, row in enumerate(_rows(pivot, digits)):
         cells = []
@@ -213,7 +216,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; back
 table.scores {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 table.scores caption {{ text-align: left; padding-bottom: .6rem; }}
 table.scores th, table.scores td {{ padding: .25rem .6rem; text-align: right; white-space: nowrap; }}
-table.scores th[scope=row], table.scores td.text {{ text-align: left; }}
+table.scores th[scope=row], table.scores .text {{ text-align: left; }}
 table.scores th[scope=colgroup] {{ text-align: center; border-bottom: 1px solid #999; }}
 table.scores thead tr:last-child > * {{ border-bottom: 1px solid #333; }}
 </style>

@@ -76,12 +76,14 @@ class ModelSpec:
             If its library is not installed, or a parameter is unknown.
         """
         cls = self.load_class()
-        try:
-            return cls(**params)
-        except TypeError as error:
+        known = cls().get_params()
+        unknown = [name for name in params if name not in known]
+        if unknown:
             raise ModelError(
-                f"{self.name}: {error}. Its parameters: {', '.join(cls().get_params()) or 'none'}."
-            ) from None
+                f"{self.name} has no parameter {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
+                f"It has: {', '.join(known) or 'none'}."
+            )
+        return cls(**params)
 
     def load_class(self) -> type[FluxModel]:
         """The model's class; imports its library."""

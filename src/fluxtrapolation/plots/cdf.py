@@ -11,6 +11,7 @@ import polars as pl
 
 from fluxtrapolation import schema
 from fluxtrapolation.errors import EvaluationError
+from fluxtrapolation.evaluation.scores import Scores
 from fluxtrapolation.plots import labels, style, tables
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def cdf_points(
 
 
 def error_cdf(
-    scores: pl.DataFrame,
+    scores: Scores | pl.DataFrame,
     *,
     target: str,
     scenario: str,
     scales: Sequence[str] = schema.BOARD_SCALES,
     columns: int = 3,
+    max_steps: int = MAX_STEPS,
     legend: bool = True,
 ) -> Figure:
     """Distribution of RMSE over domains, one small panel per scale, one line per model.
@@ -70,6 +72,8 @@ def error_cdf(
         Panels, in this order; scales without a finite value are left out.
     columns : int
         Panels side by side.
+    max_steps : int
+        Steps of a line; with more domains than this, evenly spaced ranks are drawn.
     legend : bool
         Draw the legend below the panels.
 
@@ -80,16 +84,16 @@ def error_cdf(
     """
     from matplotlib.figure import Figure
 
-    scores = tables.check_scores(scores)
-    lines = tables.line_series(scores)
+    table = tables.check_scores(scores)
+    lines = tables.line_series(table)
     styles = style.model_styles(line.model for line in lines)
-    errors = tables.errors_of(scores, target=target, scenario=scenario)
+    errors = tables.errors_of(table, target=target, scenario=scenario)
     by_scale = ((scale, {line: errors[scale, line] for line in lines if (scale, line) in errors}) for scale in scales)
     panels = [(scale, held) for scale, held in by_scale if held]
     if not panels:
         raise EvaluationError(
             f"No finite RMSE for target '{target}' in scenario '{scenario}': no distribution to draw. "
-            f"Targets: {', '.join(tables.targets_of(scores))}; scenarios: {', '.join(tables.scenarios_of(scores))}."
+            f"Targets: {', '.join(tables.targets_of(table))}; scenarios: {', '.join(tables.scenarios_of(table))}."
         )
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -102,7 +106,7 @@ def error_cdf(
         if alone:
             style.fixed_margins(figure, left=0.62, right=0.06, top=0.24, bottom=0.42)
         for ax, (scale, held) in zip(axes, panels, strict=False):
-            _panel(ax, target, scale, held, styles)
+            draw_cdf(ax, target, scale, held, styles, max_steps)
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
         if legend:
@@ -110,21 +114,23 @@ def error_cdf(
     return figure
 
 
-def _panel(
+def draw_cdf(
     ax: Axes,
     target: str,
     scale: str,
     held: dict[tables.Series, list[float]],
     styles: dict[str, style.LineStyle],
+    max_steps: int = MAX_STEPS,
 ) -> None:
+    """Draw the distributions of one scale into a panel; see :func:`error_cdf`."""
     pooled = np.concatenate([np.asarray(found) for found in held.values()])
     positive = pooled[pooled > 0]
     left, right = _limits(positive)
-    for share, word in ((0.5, "median"), (0.9, "90th percentile")):
-        ax.axhline(share, color=style.MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    for height, word in ((0.5, "median"), (0.9, "90th percentile")):
+        ax.axhline(height, color=style.MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         ax.annotate(
             word,
-            (0.0, share),
+            (0.0, height),
             xycoords=("axes fraction", "data"),
             xytext=(4, 1.5),
             textcoords="offset points",
@@ -134,7 +140,7 @@ def _panel(
             color=style.MUTED,
         )
     for series, found in held.items():
-        x, share = cdf_points(found)
+        x, share = cdf_points(found, max_steps=max_steps)
         look = styles[series.model]
         at_zero = float((np.asarray(found) <= left).mean())
         inside = x > left
@@ -154,12 +160,18 @@ def _panel(
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100 %"])
     domains = max(len(found) for found in held.values())
     ax.set_title(labels.SCALE_NAMES.get(scale, scale))
-    ax.set_title(f"{domains} domains" if domains != 1 else "1 domain", loc="right", fontsize=7.5, color=style.MUTED, weight="normal")
+    ax.set_title(
+        f"{domains} domains" if domains != 1 else "1 domain",
+        loc="right",
+        fontsize=7.5,
+        color=style.MUTED,
+        weight="normal",
+    )
     ax.set_xlabel(labels.with_unit("RMSE", target))
     ax.set_ylabel("share of domains")
 
 
-def _limits(positive: np.ndarray) -> tuple[float, float]:
+def _limits(positive: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Ends of the error axis: from the 2nd percentile of all models' errors to their largest."""
     if not positive.size:
         return 0.0, 1.0

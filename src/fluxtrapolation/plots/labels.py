@@ -150,6 +150,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def shorten(text: str, most: int = 26) -> str:
+    """``text``, cut with an ellipsis where it is longer than ``most`` letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def join_words(words: Iterable[str]) -> str:
     """``a``, ``a and b`` or ``a, b and c``."""
     items = list(words)

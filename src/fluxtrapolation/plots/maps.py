@@ -150,17 +150,22 @@ def tower_map(
     ratio = float(np.ptp(frame[1]) / np.ptp(frame[0]))
     with style.house_style():
         figure = Figure(figsize=(width, width * ratio + (0.3 if legend else 0.0)), layout="constrained")
-        ax = figure.subplots()
-        _draw_land(ax, frame, box)
-        _draw_towers(ax, towers, extent, box)
-        pad = 0.003 * float(np.ptp(frame[0]))
-        ax.set_xlim(float(frame[0].min()) - pad, float(frame[0].max()) + pad)
-        ax.set_ylim(float(frame[1].min()) - pad, float(frame[1].max()) + pad)
-        ax.set_aspect("equal")
-        ax.axis("off")
+        draw_map(figure.subplots(), towers, box)
         if legend:
             figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2, columnspacing=1.6)
     return figure
+
+
+def draw_map(ax: Axes, towers: pl.DataFrame, box: Box = EXTENTS["world"]) -> None:
+    """Draw land and towers (from :func:`roles_by_site`) into a panel."""
+    frame = _frame(box)
+    _draw_land(ax, frame, box)
+    _draw_towers(ax, towers, box)
+    pad = 0.003 * float(np.ptp(frame[0]))
+    ax.set_xlim(float(frame[0].min()) - pad, float(frame[0].max()) + pad)
+    ax.set_ylim(float(frame[1].min()) - pad, float(frame[1].max()) + pad)
+    ax.set_aspect("equal")
+    ax.axis("off")
 
 
 def _frame(box: Box) -> tuple[Array, Array]:
@@ -207,13 +212,14 @@ def _draw_land(ax: Axes, frame: tuple[Array, Array], box: Box) -> None:
     land.set_clip_path(outline)
 
 
-def _draw_towers(ax: Axes, towers: pl.DataFrame, extent: str, box: Box) -> None:
+def _draw_towers(ax: Axes, towers: pl.DataFrame, box: Box) -> None:
     counts = dict(towers["role"].value_counts().iter_rows())
     west, east, south, north = box
-    grow = 1.0 if extent == "world" else 1.2
+    regional = east - west < 300
+    grow = 1.2 if regional else 1.0
     for role in _DRAW_ORDER:
         here = towers.filter(pl.col("role") == role)
-        if extent != "world":
+        if regional:
             here = here.filter(pl.col("lon").is_between(west, east), pl.col("lat").is_between(south, north))
         if here.is_empty():
             continue

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from fluxtrapolation import schema
 from fluxtrapolation.errors import EvaluationError
+from fluxtrapolation.evaluation.scores import Scores
 from fluxtrapolation.plots import labels, style, tables
-from fluxtrapolation.plots.summaries import summarise
 from fluxtrapolation.plots.cdf import draw_legend, log_ticks
+from fluxtrapolation.plots.summaries import summary_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +23,7 @@ Cell = tuple[str, str, str, str]  # scenario, model, selection, scale
 
 
 def error_by_scale(
-    scores: pl.DataFrame,
+    scores: Scores | pl.DataFrame,
     *,
     target: str,
     scenarios: Sequence[str] | None = None,
@@ -55,15 +57,15 @@ def error_by_scale(
     """
     from matplotlib.figure import Figure
 
-    scores = tables.check_scores(scores).filter(pl.col("target") == target)
-    shown = tables.scenarios_of(scores) if scenarios is None else tuple(scenarios)
-    scores = scores.filter(pl.col("scenario").is_in(list(shown)), pl.col("rmse").is_not_null())
-    if scores.is_empty():
+    table = tables.check_scores(scores).filter(pl.col("target") == target)
+    shown = tables.scenarios_of(table) if scenarios is None else tuple(scenarios)
+    table = table.filter(pl.col("scenario").is_in(list(shown)), pl.col("rmse").is_not_null())
+    if table.is_empty():
         raise EvaluationError(f"No finite RMSE for target '{target}' in {', '.join(shown) or 'any scenario'}.")
-    rows = tables.scales_of(scores, scales)
-    lines = tables.line_series(scores)
+    rows = tables.scales_of(table, scales)
+    lines = tables.line_series(table)
     styles = style.model_styles(line.model for line in lines)
-    middle, tail = _values(scores, "median"), _values(scores, "q90")
+    middle, tail = _values(table, "median"), _values(table, "q90")
     ends = limits if limits is not None else _limits(middle, tail)
     with style.house_style():
         height = 0.62 + len(rows) * max(0.3, 0.105 * len(lines) + 0.12)
@@ -98,7 +100,7 @@ def _limits(middle: dict[Cell, float], tail: dict[Cell, float]) -> tuple[float, 
 
 
 def _values(scores: pl.DataFrame, summary: str) -> dict[Cell, float]:
-    table = summarise(scores, summary=summary).drop_nulls("value")
+    table = summary_of(scores, summary=summary).cells.drop_nulls("value")
     return {
         (str(scenario), str(model), str(selection), str(scale)): float(value)
         for scenario, model, selection, scale, value in table.select(
@@ -117,18 +119,29 @@ def _panel(
     tail: dict[Cell, float],
 ) -> None:
     step = 0.72 / max(len(lines), 1)
-    for place, scale in enumerate(rows):
-        if place % 2 == 0:
-            ax.axhspan(place - 0.5, place + 0.5, color=style.GRID, alpha=0.45, linewidth=0, zorder=0)
-        for turn, line in enumerate(lines):
-            cell = (scenario, line.model, line.selection, scale)
-            if middle.get(cell, 0.0) <= 0:  # a logarithmic axis has no place for zero
-                continue
-            y = place + (turn - (len(lines) - 1) / 2) * step
-            look = styles[line.model]
-            ax.plot([middle[cell], tail[cell]], [y, y], color=look.colour, linewidth=1.4, linestyle=look.linestyle)
-            ax.plot([tail[cell]], [y], marker="|", markersize=4.5, color=look.colour, markeredgewidth=1.4)
-            ax.plot([middle[cell]], [y], marker="o", markersize=4.2, color=look.colour, markeredgewidth=0)
+    for place in range(0, len(rows), 2):
+        ax.axhspan(place - 0.5, place + 0.5, color=style.GRID, alpha=0.45, linewidth=0, zorder=0)
+    for turn, line in enumerate(lines):
+        offset = (turn - (len(lines) - 1) / 2) * step
+        held = [
+            (place + offset, middle[cell], tail[cell])
+            for place, scale in enumerate(rows)
+            # A logarithmic axis has no place for zero.
+            if middle.get(cell := (scenario, line.model, line.selection, scale), 0.0) > 0
+        ]
+        if not held:
+            continue
+        y, dots, ends = (np.asarray(values, dtype=np.float64) for values in zip(*held, strict=True))
+        gaps = np.full_like(y, np.nan)  # one broken line for all bars of a model keeps the drawing light
+        look = styles[line.model]
+        bars = (np.column_stack([dots, ends, gaps]).ravel(), np.column_stack([y, y, gaps]).ravel())
+        caps = (
+            np.column_stack([ends, ends, gaps]).ravel(),
+            np.column_stack([y - 0.38 * step, y + 0.38 * step, gaps]).ravel(),
+        )
+        ax.plot(*bars, color=look.colour, linewidth=1.4, linestyle=look.linestyle, solid_capstyle="butt")
+        ax.plot(*caps, color=look.colour, linewidth=1.4, solid_capstyle="butt")
+        ax.plot(dots, y, linestyle="none", marker="o", markersize=4.2, color=look.colour, markeredgewidth=0)
     ax.set_yticks(range(len(rows)), [labels.SCALE_NAMES.get(name, name) for name in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 MONTH_STARTS: Final = (1, 32, 61, 92, 122, 153, 183, 214, 245, 275, 306, 336)
 """First days of the months, as days of a leap year."""
 _SMOOTH_DAYS: Final = 15
+
+
+Array = npt.NDArray[np.float64]
 
 
 class SiteCycle(NamedTuple):
@@ -60,7 +64,8 @@ def seasonal_cycle(
     Parameters
     ----------
     seasonal : polars.DataFrame
-        ``target, scenario, model, selection, site_id, doy|month|doy_or_month, observed, predicted``; unit of the target.
+        ``target, scenario, model, selection, site_id, doy|month|doy_or_month, observed, predicted``, in the unit of
+        the target.
     target, scenario, model, selection, site_id : str
         Which cycle.
     title : str, optional
@@ -87,8 +92,10 @@ def seasonal_cycle(
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.55, 1.0])
         style.fixed_margins(figure, left=0.62, right=0.06, top=0.24, bottom=0.22, gap=0.12)
         _cycle(above, when, observed, style.OBSERVED, "observed", kind)
-        _cycle(above, when, predicted, colour, f"predicted by {model}", kind)
-        above.legend(loc="best", fontsize=7.5, handlelength=1.4, borderpad=0.1, labelspacing=0.25)
+        _cycle(above, when, predicted, colour, f"predicted by {labels.shorten(model)}", kind)
+        low, high = above.get_ylim()
+        above.set_ylim(low, high + 0.2 * (high - low))  # room for the legend above the lines
+        above.legend(loc="upper left", ncols=2, fontsize=7.5, handlelength=1.4, borderpad=0.1, columnspacing=1.2)
         above.set_title(title or site_id)
         above.set_ylabel(labels.with_unit(target, target), fontsize=8)
         _residual(below, when, observed - predicted, kind)
@@ -103,11 +110,11 @@ def _rows(seasonal: pl.DataFrame, target: str, scenario: str, model: str, select
         pl.col("target") == target,
         pl.col("scenario") == scenario,
         pl.col("model") == model,
-        pl.col("selection") == selection,
+        pl.col("selection").fill_null("") == selection,
     )
 
 
-def running_mean(values: np.ndarray, width: int = _SMOOTH_DAYS) -> np.ndarray:
+def running_mean(values: Array, width: int = _SMOOTH_DAYS) -> Array:
     """Centred mean of ``width`` neighbours over the turn of the year; gaps are skipped, a window of gaps stays NaN."""
     half = width // 2
     wrapped = np.concatenate([values[-half:], values, values[:half]]) if half else values
@@ -118,7 +125,7 @@ def running_mean(values: np.ndarray, width: int = _SMOOTH_DAYS) -> np.ndarray:
     return np.where(seen > 0, total / np.maximum(seen, 1.0), np.nan)
 
 
-def _smooth(when: np.ndarray, values: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _smooth(when: Array, values: Array, kind: str) -> tuple[Array, Array]:
     """Values on every day of the year, smoothed; months as they are."""
     if kind == "month" or when.size < 2 * _SMOOTH_DAYS:
         return when, values
@@ -130,14 +137,14 @@ def _smooth(when: np.ndarray, values: np.ndarray, kind: str) -> tuple[np.ndarray
     return days[keep], smooth[keep]
 
 
-def _cycle(ax: Axes, when: np.ndarray, values: np.ndarray, colour: str, label: str, kind: str) -> None:
+def _cycle(ax: Axes, when: Array, values: Array, colour: str, label: str, kind: str) -> None:
     x, y = _smooth(when, values, kind)
     if kind == "doy":
         ax.plot(when[::2], values[::2], color=colour, linewidth=0.5, alpha=0.35)
     ax.plot(x, y, color=colour, label=label, marker="o" if kind == "month" else None, markersize=3)
 
 
-def _residual(ax: Axes, when: np.ndarray, residual: np.ndarray, kind: str) -> None:
+def _residual(ax: Axes, when: Array, residual: Array, kind: str) -> None:
     x, y = _smooth(when, residual, kind)
     ax.fill_between(x, 0, y, where=y >= 0, interpolate=True, color=style.GOOD, alpha=0.55, linewidth=0)
     ax.fill_between(x, 0, y, where=y <= 0, interpolate=True, color=style.BAD, alpha=0.55, linewidth=0)

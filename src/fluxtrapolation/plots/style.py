@@ -80,17 +80,10 @@ MODEL_STYLE: Final[Mapping[str, LineStyle]] = {
 }
 """The models of the registry. A model of one's own gets a style from :func:`model_styles`."""
 
-_SPARE: Final = (
-    LineStyle("#b03a5b"),
-    LineStyle("#6b7d1e"),
-    LineStyle("#8c5a2b"),
-    LineStyle("#1f8a9e"),
-    LineStyle("#5a5fc2"),
-    LineStyle("#b03a5b", _DASHED),
-    LineStyle("#6b7d1e", _DASHED),
-    LineStyle("#8c5a2b", _DASHED),
-    LineStyle("#1f8a9e", _DASHED),
-    LineStyle("#5a5fc2", _DASHED),
+_SPARE: Final = tuple(
+    LineStyle(colour, dash)
+    for dash in ((), _DASHED, _DASHDOT)
+    for colour in ("#b03a5b", "#6b7d1e", "#8c5a2b", "#1f8a9e")
 )
 
 
@@ -168,13 +161,12 @@ def house_style() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+        settings: Any = mpl.rcParams  # its stubs list every key; older versions have other keys
+        settings.update(RC)
         yield
 
 
-def fixed_margins(
-    figure: Figure, *, left: float, right: float, top: float, bottom: float, gap: float = 0.0
-) -> None:
+def fixed_margins(figure: Figure, *, left: float, right: float, top: float, bottom: float, gap: float = 0.0) -> None:
     """Set the margins of a figure in inches, so that panels drawn one by one line up (and are drawn twice as fast)."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(

@@ -1,21 +1,73 @@
-"""Stand-in until fluxtrapolation.evaluation.summary exists."""
+"""Summaries and skill as the evaluation computes them, in the shape that figures and the page look them up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import polars as pl
 
-KEYS = ["target", "scenario", "model", "selection", "scale"]
+from fluxtrapolation.evaluation.summary import skill, summarise
+
+COLUMNS = ("target", "scenario", "model", "selection", "scale", "value", "n_domains", "skill")
 
 
-def summarise(scores: pl.DataFrame, *, summary: str = "median", metric: str = "rmse") -> pl.DataFrame:
-    value = pl.col(metric).median() if summary == "median" else pl.col(metric).quantile(0.9, "linear")
-    return scores.group_by(KEYS).agg(value.alias("value"), pl.col(metric).count().alias("n_domains")).sort(KEYS)
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One summary of the scores.
+
+    Parameters
+    ----------
+    cells : polars.DataFrame
+        ``target, scenario, model, selection, scale, value, n_domains, skill``; skill is null without a baseline.
+    overall : mapping of (target, model, selection) to (skill score or None, note or None)
+    """
+
+    cells: pl.DataFrame
+    overall: dict[tuple[str, str, str], tuple[float | None, str | None]]
 
 
-def skill(table: pl.DataFrame, *, baseline: str = "lr", baseline_selection: str = "mean") -> pl.DataFrame:
-    base = table.filter(pl.col("model") == baseline, pl.col("selection") == baseline_selection).select(
-        "target", "scenario", "scale", pl.col("value").alias("base")
-    )
-    return table.join(base, on=["target", "scenario", "scale"], how="left", maintain_order="left").with_columns(
-        (1 - pl.col("value") / pl.col("base")).alias("skill")
-    )
+def summary_of(
+    scores: pl.DataFrame,
+    *,
+    summary: str,
+    scales: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Summary:
+    """Summarise RMSE over domains, and compare with a baseline where one is given.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        From :func:`fluxtrapolation.plots.tables.check_scores`.
+    summary : str
+        ``median``, ``q90``, ...: see :func:`fluxtrapolation.evaluation.summary.get_summary`.
+    scales : sequence of str, optional
+        All by default.
+    baseline : str, optional
+        A model of the scores; its selection ``mean`` is used, or the first it has.
+
+    Raises
+    ------
+    EvaluationError
+        One run is there twice (several seeds or profiles), or the baseline is not there.
+    """
+    # Evaluation knows a table without selections by its nulls, the page by empty texts.
+    table = scores.with_columns(pl.col("selection").replace("", None))
+    if baseline is None:
+        cells = summarise(table, summary=summary, scales=scales).with_columns(pl.lit(None, pl.Float64).alias("skill"))
+        return Summary(_texts(cells), {})
+    selections = table.filter(pl.col("model") == baseline)["selection"].drop_nulls().unique().sort().to_list()
+    chosen = "mean" if "mean" in selections or not selections else str(selections[0])
+    found = skill(table, baseline=baseline, baseline_selection=chosen, summary=summary, scales=scales)
+    overall = {
+        (str(target), str(model), str(selection or "")): (score, note)
+        for target, model, selection, score, note in found.overall.select(
+            "target", "model", "selection", "skill_score", "note"
+        ).iter_rows()
+    }
+    return Summary(_texts(found.cells), overall)
+
+
+def _texts(cells: pl.DataFrame) -> pl.DataFrame:
+    return cells.with_columns(pl.col("selection").fill_null("")).select(COLUMNS)

@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean
+from fluxtrapolation.evaluation.scores import Scores, as_scores
 from fluxtrapolation.plots import labels
 from fluxtrapolation.plots.style import MODEL_STYLE
 
-SCORE_COLUMNS: Final = ("target", "scenario", "model", "selection", "scale", "domain", "rmse")
+SCORE_COLUMNS: Final = ("target", "scenario", "model", "selection", "scale", "domain", "n_samples", "rmse")
 SPLIT_COLUMNS: Final = ("scenario", "site_id", "lat", "lon", "igbp", "role")
 SEASONAL_COLUMNS: Final = ("target", "scenario", "model", "selection", "site_id", "observed", "predicted")
 RUN_COLUMNS: Final = ("target", "scenario", "model", "selection")
@@ -42,42 +43,36 @@ def require(table: pl.DataFrame, columns: Iterable[str], what: str) -> None:
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise MissingColumnError(
-            f"The {what} table lacks {len(missing)} column(s): {', '.join(missing)}. It has: {', '.join(table.columns)}."
-            f"{did_you_mean(missing[0], table.columns)}"
+            f"The {what} table lacks {len(missing)} column(s): {', '.join(missing)}. It has: "
+            f"{', '.join(table.columns)}.{did_you_mean(missing[0], table.columns)}"
         )
 
 
-def check_scores(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return the scores with text keys free of nulls, after checking columns and protocol.
+def check_scores(scores: Scores | pl.DataFrame) -> pl.DataFrame:
+    """Return the table of the scores with text keys free of nulls, after checking columns and protocol.
 
     Raises
     ------
     MissingColumnError
         A column is missing.
     EvaluationError
-        The table is empty, or holds two protocols (their numbers are not comparable).
+        The table is empty, or holds two protocols (their numbers are not comparable and never share a table).
     """
-    require(scores, SCORE_COLUMNS, "scores")
-    if scores.is_empty():
-        raise EvaluationError("The scores table has no rows: there is nothing to show. Evaluate some predictions first.")
-    if "protocol" in scores.columns:
-        protocols = scores["protocol"].drop_nulls().unique().sort().to_list()
-        if len(protocols) > 1:
-            raise EvaluationError(
-                f"The scores mix {len(protocols)} protocols ({', '.join(map(str, protocols))}); their numbers are not "
-                "comparable and never share a table. Make one report for each protocol."
-            )
-    keys = ("target", "scenario", "model", "selection", "scale", "domain")
-    return scores.with_columns(
-        *(pl.col(name).cast(pl.String).fill_null("") for name in keys),
+    bare = scores.frame if isinstance(scores, Scores) else scores
+    require(bare, SCORE_COLUMNS, "scores")
+    if bare.is_empty():
+        raise EvaluationError(
+            "The scores table has no rows: there is nothing to show. Evaluate some predictions first."
+        )
+    texts = {"target": "unnamed", "scenario": "unnamed", "model": "unnamed", "selection": ""}
+    return as_scores(scores).frame.with_columns(
+        *(pl.col(name).fill_null(text) for name, text in texts.items()),
         pl.col("rmse").cast(pl.Float64).fill_nan(None),
     )
 
 
 def protocol_of(scores: pl.DataFrame) -> str | None:
     """The protocol the scores were computed with, or None where the table does not say."""
-    if "protocol" not in scores.columns:
-        return None
     found = scores["protocol"].drop_nulls().unique().to_list()
     return str(found[0]) if found else None
 

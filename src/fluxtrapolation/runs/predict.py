@@ -102,12 +102,3 @@ def seasonal_cycle(predictions: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("site_id", "doy")
     )
-
-
-def unique_selections(selection: dict[str, int]) -> list[str]:
-    """The strategies that chose different trials, each trial once, under the first strategy that chose it."""
-    seen: dict[int, str] = {}
-    for name in SELECTIONS:
-        if name in selection:
-            seen.setdefault(selection[name], name)
-    return list(seen.values())

@@ -79,7 +79,7 @@ def _half_range(lat: float, lon: float) -> float:
         slope += 0.05 if lat > 52.0 else 0.0
     else:
         slope = 0.34 if lat > 25.0 else 0.2
-    return float(max(0.8, slope * height * min(1.0, 0.35 + height / 40.0)))
+    return float(max(0.8, 0.94 * slope * height * min(1.0, 0.35 + height / 40.0)))
 
 
 def climate_of(facts: SiteFacts, rng: np.random.Generator) -> Climate:
@@ -124,6 +124,7 @@ def igbp_of(mat: float, rain: float, lat: float, rng: np.random.Generator) -> st
     if draw < 0.24 and 4.0 < mat < 24.0 and aridity > 0.4:
         return "CRO"
     pick = rng.random()
+    options: tuple[tuple[str, float], ...]
     if mat < -3.0:
         options = (("OSH", 0.4), ("ENF", 0.8), ("GRA", 1.0))
     elif mat < 5.0:

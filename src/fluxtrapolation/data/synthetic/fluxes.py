@@ -60,7 +60,9 @@ def lloyd_taylor(ta: Array, activation: float) -> Array:
     """
     t = np.maximum(ta, np.float32(COLDEST_RESPIRING))
     reference = 1.0 / (REFERENCE_C - LLOYD_TAYLOR_T0)
-    return np.asarray(np.exp(np.float32(activation) * (np.float32(reference) - 1.0 / (t - np.float32(LLOYD_TAYLOR_T0)))))
+    return np.asarray(
+        np.exp(np.float32(activation) * (np.float32(reference) - 1.0 / (t - np.float32(LLOYD_TAYLOR_T0))))
+    )
 
 
 def absorbed_share(lai: Array) -> Array:
@@ -83,7 +85,7 @@ def assimilation(
         GPP = a Q P / (a Q + P),   P = Amax * c * fT * fS * fW * fD,   a = a0 (1 + 0.35 cloud)
 
     ``c`` leaf share and capacity of the year, ``fT`` a peak at the optimum temperature (June et al. 2004, width 17 K)
-    that follows the growth climate (Kattge and Knorr 2007), ``fS`` the delayed spring recovery of Maekelae et al.
+    that follows the growth climate (Kattge and Knorr 2007), ``fS`` the delayed spring recovery of Mäkelä et al.
     (2004, 8 days), ``fW`` soil water, ``fD = 1 / (1 + VPD / D0)`` (Leuning 1995); ``a`` is larger in diffuse light
     (Gu et al. 2002).
 
@@ -111,7 +113,7 @@ def assimilation(
 def respiration(weather: Weather, land: LandState, traits: Traits, gpp: Array, anomaly: Array) -> Array:
     """Ecosystem respiration, umol m-2 s-1: Lloyd and Taylor (1994) with moisture and recent assimilation.
 
-    ``R = (H m(W) + k G) exp(E0 (1 / (Tref - T0) - 1 / (T - T0)))``: ``G`` assimilation of the last 20 days (after
+    ``R = (H m(W) + k G) exp(E0 (1 / (Tref - T0) - 1 / (T - T0)))``: ``G`` assimilation of the last 12 days (after
     Migliavacca et al. 2011), ``m`` a moisture optimum; ``T`` between air and damped soil temperature. The heterotrophic
     base ``H`` returns the carbon left over, times the tower's imbalance: the site is near equilibrium, not at it.
 
@@ -129,7 +131,7 @@ def respiration(weather: Weather, land: LandState, traits: Traits, gpp: Array, a
     wet = 0.5 * (land.soil_water + land.top_water)
     optimum = 0.45 if traits.groundwater else 0.65
     moisture = np.clip(1.0 - 1.5 * (wet - optimum) ** 2, 0.0, 1.0) * np.minimum(1.0, 0.15 + wet / 0.35)
-    recent = smooth(gpp.reshape(-1, HOURS).mean(axis=1), 20.0)
+    recent = smooth(gpp.reshape(-1, HOURS).mean(axis=1), 12.0)
     autotrophic = np.float32(traits.autotrophic) * to_hours(recent) * response
     base = to_hours(moisture * anomaly) * response
     left_over = max(float(gpp.mean()) - float(autotrophic.mean()), 0.15)
@@ -138,7 +140,7 @@ def respiration(weather: Weather, land: LandState, traits: Traits, gpp: Array, a
 
 
 def net_radiation(weather: Weather, land: LandState, traits: Traits) -> Array:
-    """Net radiation, W m-2: shortwave less albedo (snow 0.5 under low plants), longwave after Allen et al. (1998, eq. 39)."""
+    """Net radiation, W m-2: shortwave less albedo (higher under snow), longwave after Allen et al. (1998, eq. 39)."""
     snowy = np.minimum(land.snow / 15.0, 1.0) * (0.42 if traits.height < 2.0 else 0.08)
     albedo = to_hours(traits.albedo + snowy)
     clear_sky = 1.0 - np.float32(0.75) * weather.cloud
@@ -148,9 +150,7 @@ def net_radiation(weather: Weather, land: LandState, traits: Traits) -> Array:
     return np.asarray((1.0 - albedo) * weather.sw_in - loss, dtype=np.float32)
 
 
-def evapotranspiration(
-    weather: Weather, land: LandState, traits: Traits, gpp: Array, net: Array
-) -> Array:
+def evapotranspiration(weather: Weather, land: LandState, traits: Traits, gpp: Array, net: Array) -> Array:
     """Evapotranspiration, mm h-1: Penman-Monteith for leaves, Priestley-Taylor for the ground.
 
     Leaves (Monteith 1965): ``LE = (s A + rho cp D ga) / (s + g (1 + ga / gs))``; the stomata follow assimilation,
@@ -181,7 +181,7 @@ def evapotranspiration(
     ground = to_hours(land.top_water**1.5 * snow_free) * open_ground * available
     ground *= np.float32(PRIESTLEY_TAYLOR) * slope / (slope + np.float32(PSYCHROMETRIC))
     # Wet leaves after rain evaporate without stomata: the rainy day lifts the leaf term toward the energy limit.
-    wet_leaf = to_hours(np.minimum(weather.precipitation / 4.0, 1.0) * 0.35) * leaf_energy
+    wet_leaf = to_hours(np.minimum(weather.precipitation / 4.0, 1.0) * 0.2) * leaf_energy
     energy = leaf + ground + wet_leaf
     energy = np.minimum(energy, np.float32(1.15) * available + np.float32(25.0))
     return np.asarray(energy * np.float32(3600.0 / LATENT_HEAT_OF_VAPORISATION), dtype=np.float32)

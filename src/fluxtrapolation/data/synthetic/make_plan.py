@@ -25,8 +25,8 @@ from fluxtrapolation.data.synthetic.climate import invented_site
 
 FIRST, LAST = 2015, 2022
 PUBLISHED_SITES = 207
-# Of the temporal test set: towers with rows in that year (126 towers, 340 site-years). Records run on without a hole, so
-# 126 - 112 = 14 towers have one test year, as published.
+# Of the temporal test set: towers with rows in that year (126 towers, 340 site-years). Records run on without a hole,
+# so 126 - 112 = 14 towers have one test year, as published.
 _TEMPORAL_REACH = {2019: 126, 2020: 112, 2021: 63, 2022: 39}
 # (site-years, leap years among them, towers with one year): 24 h * (365 * years + leap years) gives the published rows.
 _TARGETS = {"spatial": (190, 54, 6), "temperature": (169, 47, 8)}
@@ -72,8 +72,8 @@ def _misfit(first: Years, last: Years, groups: Mapping[str, NDArray[np.bool_]]) 
 def draw_spans(ids: Sequence[str], members: Mapping[str, set[str]], seed: int = 7) -> tuple[Years, Years]:
     """First and last year of every tower, by annealing until every published count is met exactly.
 
-    Towers of the temporal list hold 2018; the other known towers do not, so they lie wholly before or after it. Invented
-    towers, and known ones outside the test lists, are long, so that the world comes near 10.5 million rows.
+    Towers of the temporal list hold 2018; the other known towers do not, so they lie wholly before or after it.
+    Invented towers, and known ones outside the test lists, are long, so that the world comes near 10 million rows.
     """
     rng = np.random.default_rng(seed)
     n = len(ids)
@@ -131,7 +131,9 @@ def draw_order(ids: Sequence[str], igbp: Sequence[str], members: Mapping[str, se
     table = np.column_stack(list(rows.values()))
     want = np.array([share[name] for name in rows])
     weight = np.array([1.0 if name in members else 0.5 for name in rows])
-    left, chosen, held_now = set(known), [], np.zeros(len(rows))
+    left = set(known)
+    chosen: list[int] = []
+    held_now = np.zeros(len(rows))
     noise = rng.random(len(ids)) * 0.02
     while left:
         lack = want * (len(chosen) + 1) - held_now

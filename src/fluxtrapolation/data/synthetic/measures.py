@@ -86,10 +86,10 @@ def series_measures(frame: pl.DataFrame, name: str) -> dict[str, float]:
     """
     days, grid = _by_day(frame, name)
     flat = grid.reshape(-1)
-    complete = np.isfinite(grid).all(axis=1)
+    complete = np.asarray(np.isfinite(grid).all(axis=1))
     if complete.sum() < 300:
         return {}
-    daily = np.where(complete, np.nanmean(np.where(complete[:, None], grid, 0.0), axis=1), np.nan)
+    daily = grid.mean(axis=1)  # NaN unless the day is complete
     number = days.astype(np.int64).astype(np.float64)
     smooth = climatology(number, daily)
     anomaly = daily - smooth

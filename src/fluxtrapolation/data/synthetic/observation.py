@@ -12,7 +12,7 @@ from fluxtrapolation.data.synthetic.fluxes import TrueFluxes, absorbed_share
 from fluxtrapolation.data.synthetic.phenology import LandState
 from fluxtrapolation.data.synthetic.recursion import red_noise, smooth
 from fluxtrapolation.data.synthetic.traits import Traits
-from fluxtrapolation.data.synthetic.weather import HOURS, Array, Weather
+from fluxtrapolation.data.synthetic.weather import HOURS, Array, Weather, to_hours
 from fluxtrapolation.schema import LATENT_HEAT_OF_VAPORISATION
 
 _MM_PER_WATT: Final = 3600.0 / LATENT_HEAT_OF_VAPORISATION
@@ -73,7 +73,9 @@ def gaps(weather: Weather, potential: Array, rng: np.random.Generator) -> NDArra
     n = weather.ta.size
     dark = potential <= 0.0
     outage = red_noise(rng, n, 0.992) > np.float32(rng.normal(1.15, 0.25))
-    chance = np.where(dark, 0.05 + 0.75 / (1.0 + np.exp(np.minimum((weather.wind - np.float32(1.6)) / 0.35, 30.0))), 0.05)
+    chance = np.where(
+        dark, 0.05 + 0.75 / (1.0 + np.exp(np.minimum((weather.wind - np.float32(1.6)) / 0.35, 30.0))), 0.05
+    )
     chance = chance + 0.5 * np.repeat(np.minimum(weather.precipitation / 15.0, 0.7), HOURS)
     lost = outage | (rng.random(n, dtype=np.float32) < chance)
     return np.asarray(~lost, dtype=np.int8)
@@ -85,9 +87,7 @@ def _laplace(rng: np.random.Generator, n: int) -> Array:
     return np.asarray(sign * rng.standard_exponential(n, dtype=np.float32))
 
 
-def observe(
-    truth: TrueFluxes, traits: Traits, qc: NDArray[np.int8], rng: np.random.Generator
-) -> Observed:
+def observe(truth: TrueFluxes, traits: Traits, qc: NDArray[np.int8], rng: np.random.Generator) -> Observed:
     """Measure the true fluxes where ``qc`` is 1 and fill the other hours.
 
     Measured: the truth plus Laplace noise whose standard deviation grows with the flux, from the forest and grassland
@@ -100,7 +100,8 @@ def observe(
     tall = traits.height > 3.0
     measured = qc == 1
     half = np.float32(np.sqrt(0.5))
-    nee, le = truth.nee, truth.et * np.float32(traits.energy_closure / _MM_PER_WATT)
+    closure = traits.energy_closure * np.exp(0.20 * red_noise(rng, n // HOURS, 0.97))
+    nee, le = truth.nee, truth.et * to_hours(closure) * np.float32(1.0 / _MM_PER_WATT)
     (up0, up), (down0, down) = _NEE_ERROR["forest" if tall else "grassland"]
     sd_nee = half * np.where(nee > 0, up0 + up * nee, down0 - down * nee).astype(np.float32)
     # A dead winter's flux is measured more precisely than the fit's intercept.
@@ -113,7 +114,7 @@ def observe(
     filled_le = le * (1.0 + np.float32(0.15) * red_noise(rng, n, 0.985))
     seen_nee = np.where(measured, nee + sd_nee * _laplace(rng, n), filled_nee)
     seen_le = np.where(measured, le + sd_le * _laplace(rng, n), filled_le)
-    partitioned = truth.reco * (1.0 + np.float32(0.08) * red_noise(rng, n, 0.997))
+    partitioned = truth.reco * (1.0 + np.float32(0.14) * red_noise(rng, n, 0.98))
     return Observed(
         gpp=np.asarray(partitioned - seen_nee, dtype=np.float32),
         nee=np.asarray(seen_nee, dtype=np.float32),

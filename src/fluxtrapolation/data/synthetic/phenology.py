@@ -93,9 +93,7 @@ def crop_calendar(
     return np.clip(cover, 0.02, 1.0).astype(np.float32), capacity.astype(np.float32)
 
 
-def mowing(
-    day_of_year: NDArray[np.int64], year: NDArray[np.int64], *, lat: float, rng: np.random.Generator
-) -> Array:
+def mowing(day_of_year: NDArray[np.int64], year: NDArray[np.int64], *, lat: float, rng: np.random.Generator) -> Array:
     """Share of leaf left after the last cut, shape (days,): two to four cuts a year, regrowth in about three weeks."""
     day = (day_of_year + (182 if lat < 0 else 0)) % 365
     left = np.ones(day.size)
@@ -157,6 +155,7 @@ def _step_days(forcing: list[list[float]], traits: Traits) -> list[tuple[float, 
     """The daily loop over (index, sown share or -1, share left by cuts, rain, temperature, demand)."""
     hold, lai_max, lai_min, threshold = traits.root_mm, traits.lai_max, traits.lai_min, traits.water_threshold
     floor = 0.75 if traits.groundwater else (0.62 if traits.irrigated else 0.0)
+    top_floor = 0.7 * _TOP_MM if traits.groundwater else 0.0
     water, top, snow, leaf = 0.6 * hold, 0.5 * _TOP_MM, 0.0, 0.5
     states = []
     for index, sown, cut, rain, ta, demand in forcing:
@@ -182,7 +181,7 @@ def _step_days(forcing: list[list[float]], traits: Traits) -> list[tuple[float, 
         dried = 0.0 if snow > 0.0 else demand * bare * 0.8 * (top / _TOP_MM) ** 1.5
         top += rain - dried
         spill = max(0.0, top - _TOP_MM)
-        top = max(0.0, top - spill)
+        top = max(top_floor, top - spill)
         # The top layer also feeds the roots below it.
         seep = 0.12 * top
         top -= seep

@@ -86,8 +86,10 @@ def plan_world(
         raise DataError(f"The years {first} to {last} make no span. Give --years FIRST:LAST, such as 2015:2022.")
     planned = list(published_plan()[:number])
     invented = sum(tower.facts.site_id.startswith("XX-") for tower in published_plan())
-    for extra in range(number - len(published_plan())):
-        planned.append(PlannedSite(invented_site(invented + extra + 1), FIRST_YEAR, LAST_YEAR))
+    planned += [
+        PlannedSite(invented_site(invented + extra), FIRST_YEAR, LAST_YEAR)
+        for extra in range(1, number - len(planned) + 1)
+    ]
     return tuple(_onto(tower, first, last) for tower in planned)
 
 

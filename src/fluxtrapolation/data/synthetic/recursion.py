@@ -41,7 +41,7 @@ def filter_first_order(x: ArrayLike, memory: float, start: float = 0.0) -> NDArr
         handed[block] = carry
         carry = last[block] + decay * carry
     inside += (handed[:, None] * memory ** (steps + 1)).astype(np.float32)
-    return inside.reshape(-1)[:n]
+    return np.asarray(inside.reshape(-1)[:n], dtype=np.float32)
 
 
 def smooth(x: ArrayLike, steps: float, start: float | None = None) -> NDArray[np.float32]:

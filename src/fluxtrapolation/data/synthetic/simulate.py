@@ -139,13 +139,14 @@ def _whole_days(hours: ArrayLike) -> NDArray[np.datetime64]:
     return time
 
 
-def _anomalies(
-    traits: Traits, year: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _anomalies(traits: Traits, year: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Array]:
     """Factors on canopy capacity and on heterotrophic respiration, each of shape (days,): yearly and slow ones."""
     years, days = int(year.max()) + 1, year.size
-    capacity = rng.normal(0.0, traits.year_sd, size=years)[year] + 0.15 * red_noise(rng, days, 0.96)
-    decay = rng.normal(0.0, 0.15, size=years)[year] + 0.14 * red_noise(rng, days, 0.96)
+    capacity = rng.normal(0.0, traits.year_sd, size=years)[year] + 0.22 * red_noise(rng, days, 0.972)
+    decay = rng.normal(0.0, 0.18, size=years)[year] + 0.18 * red_noise(rng, days, 0.972)
+    # From day to day the wind brings the flux of other parts of the stand.
+    capacity += 0.16 * red_noise(rng, days, 0.35)
+    decay += 0.16 * red_noise(rng, days, 0.35)
     return np.exp(capacity).astype(np.float32), np.exp(decay).astype(np.float32)
 
 

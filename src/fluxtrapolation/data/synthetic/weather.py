@@ -133,11 +133,12 @@ def make_weather(
     daily_ta = _temperature(climate, season, year, wetness, rng)
 
     # Clouds: logistic of the wetness anomaly, the season's mean and fast noise within the day.
-    swing = np.float32(0.7 * climate.rain_swing) * season
+    # Winters are cloudier than their rain tells, away from the tropics.
+    swing = np.float32(0.7 * climate.rain_swing - (0.5 if climate.half_range > 4.0 else 0.0)) * season
     centre = np.float32(np.clip(-1.75 + 1.45 * min(climate.aridity, 1.3), -1.8, 0.2))
-    logit = to_hours(centre + swing + 1.45 * wetness) + np.float32(1.25) * red_noise(rng, n, 0.78)
+    logit = to_hours(centre + swing + 1.3 * wetness) + np.float32(1.15) * red_noise(rng, n, 0.78)
     cloud = 1.0 / (1.0 + np.exp(-logit))
-    clear = np.float32(0.61) + np.float32(0.22) * np.minimum(potential / np.float32(450.0), 1.0)
+    clear = np.float32(0.62) + np.float32(0.24) * np.minimum(potential / np.float32(450.0), 1.0)
     sw_in = np.asarray(potential * clear * (1.0 - np.float32(0.80) * cloud), dtype=np.float32)
 
     # Course of the day: the ground answers to the sun with a lag of about 3 h, so it is warmest in mid-afternoon.
@@ -145,15 +146,21 @@ def make_weather(
     by_day = answer.reshape(days, HOURS)
     strong = by_day[by_day.mean(axis=1) >= np.quantile(by_day.mean(axis=1), 0.7)].mean(axis=0)
     gain = np.float32(climate.daily_range / max(float(np.ptp(strong)), 1.0))
-    ta = to_hours(daily_ta) + gain * (answer - to_hours(by_day.mean(axis=1)))
-    ta += np.float32(0.75) * red_noise(rng, n, 0.88)
+    # Winter's shallow boundary layer warms more per unit of sun than summer's deep one.
+    light_of_day = smooth(potential.reshape(days, HOURS).mean(axis=1), 3.0)
+    stable = 1.0 / np.maximum(np.sqrt(light_of_day / light_of_day.max()), 0.45)
+    ta = to_hours(daily_ta) + gain * to_hours(stable) * (answer - to_hours(by_day.mean(axis=1)))
+    ta += np.float32(0.8) * red_noise(rng, n, 0.86) + np.float32(0.25 * climate.weather_sd) * red_noise(rng, n, 0.97)
 
-    # Humidity: dew point below the night's minimum by the dryness of the climate and of the days.
+    # Humidity: dew point below the night's minimum by the dryness of the climate and of the days. The air's moisture
+    # follows a warm spell with delay, so hot days are dry days.
     grid = ta.reshape(days, HOURS)
     tmin, tmax = grid.min(axis=1), grid.max(axis=1)
-    dryness = 0.6 + 9.0 * max(0.0, 0.85 - climate.aridity)
-    deficit = dryness * (1.0 + 0.35 * season) - 1.0 * wetness + (0.7 + 0.25 * dryness) * red_noise(rng, days, 0.9)
-    dew_point = to_hours(tmin - np.maximum(deficit, -0.5))
+    dryness = 0.6 + 12.0 * max(0.0, 0.85 - climate.aridity)
+    spell = np.exp(0.32 * red_noise(rng, days, 0.94) + 0.16 * rng.normal(size=int(year.max()) + 1)[year])
+    deficit = dryness * (1.0 + 0.45 * season) * spell - 0.9 * wetness + 1.3 * red_noise(rng, days, 0.8)
+    moist = 0.62 * tmin + 0.38 * smooth(tmin, 9.0)
+    dew_point = to_hours(moist - np.maximum(deficit, -0.5))
     vapour = np.minimum(saturation_pressure(dew_point), saturation_pressure(ta))
     vpd = saturation_pressure(ta) - vapour
 

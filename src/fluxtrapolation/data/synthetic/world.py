@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,7 @@ NOTE: Final = (
 )
 
 
-def world_source(profile: Profile, sites: int, years: tuple[int, int], seed: int) -> Source:
+def world_source(profile: str, sites: int, years: tuple[int, int], seed: int) -> Source:
     """What the manifest says of a synthetic world: every option that shapes it, and that nothing in it is measured."""
     return Source(
         name="fluxtrapolation synthetic world (simulated values, not measurements)",
@@ -95,6 +95,28 @@ def write_world(
         raise DataError(f"{jobs} jobs cannot do the work. Give --jobs 1 or more.")
     whole = (min(t.first_year for t in planned), max(t.last_year for t in planned)) if years is None else years
     source = world_source(profile, len(planned), whole, seed)
+    return write_planned(out, planned, source=source, seed=seed, overwrite=overwrite, progress=progress, jobs=jobs)
+
+
+def write_planned(
+    out: str | Path,
+    planned: Sequence[PlannedSite],
+    *,
+    source: Source,
+    seed: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int | None = None,
+) -> Store:
+    """Simulate any towers and write them as a store; parameters, result and errors as :func:`write_world`.
+
+    Parameters
+    ----------
+    planned : sequence of PlannedSite
+        Towers with their years.
+    source : Source
+        What the manifest says; see :func:`world_source`. A store of another source is not continued.
+    """
     writer = StoreWriter(out, targets=TARGETS, covariates=COVARIATES, source=source, overwrite=overwrite)
     todo = [tower for tower in planned if tower.facts.site_id not in writer.done]
     if not todo and writer.complete:

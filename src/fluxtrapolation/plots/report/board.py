@@ -20,7 +20,7 @@ WHITE_AT: Final = 1.2
 _WORST_AT: Final = 2.0
 _SCENARIOS_A_TABLE: Final = 3
 
-CellKey = tuple[str, str, str]  # scenario, scale, summary
+SUMMARIES: Final = ("median", "q90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Row:
     """A model's row: skill score first, then one cell per (scenario, scale)."""
 
     series: Series
+    selections: str
     is_baseline: bool
     skill: Cell
     cells: tuple[Cell, ...]
@@ -101,27 +102,66 @@ class Board:
         self.series = tables.all_series(scores)
         self.has_baseline = any(series.model == baseline for series in self.series)
         self._cells: dict[tuple[str, ...], tuple[float | None, float | None, int]] = {}
-        self._skill: dict[tuple[str, ...], float | None] = {}
+        self._overall: dict[tuple[str, ...], tuple[float | None, str | None]] = {}
         shown = scores.filter(pl.col("scale").is_in(list(self.scales)))
-        for summary in ("median", "q90"):
-            self._fill(shown, summary)
+        self._scenarios = {
+            target: tables.scenarios_of(shown.filter(pl.col("target") == target)) for target in self.targets
+        }
+        for summary in SUMMARIES:
+            found = summaries.summary_of(shown, summary=summary, baseline=baseline if self.has_baseline else None)
+            for target, scenario, model, selection, scale, value, domains, skill in found.cells.select(
+                "target", "scenario", "model", "selection", "scale", "value", "n_domains", "skill"
+            ).iter_rows():
+                key = (summary, target, scenario, model, selection, scale)
+                self._cells[key] = (_finite(value), _finite(skill), int(domains))
+            self._overall.update(
+                {(summary, *key): (_finite(score), note) for key, (score, note) in found.overall.items()}
+            )
         self._reasons = _reasons(shown)
+        self.complete = any(
+            all(
+                self.skill_score(summary, target, series) is not None
+                for summary in SUMMARIES
+                for target in self.targets
+            )
+            for series in self.series
+        )
 
-    def _fill(self, shown: pl.DataFrame, summary: str) -> None:
-        cells = summaries.summarise(shown, summary=summary)
-        if self.has_baseline:
-            cells = summaries.skill(cells, baseline=self.baseline)
-        else:
-            cells = cells.with_columns(pl.lit(None, pl.Float64).alias("skill"))
-        columns = ("target", "scenario", "model", "selection", "scale", "value", "skill", "n_domains")
-        for *key, value, skill, domains in cells.select(columns).iter_rows():
-            self._cells[(summary, *key)] = (_finite(value), _finite(skill), int(domains))
-        for target in self.targets:
-            for series in self.series:
-                self._skill[(summary, target, *series)] = self._mean_skill(summary, target, series)
+    @property
+    def no_baseline(self) -> str:
+        """Why there are no skills, where the baseline is absent."""
+        return f"no scores of the baseline {self.baseline}, hence no skill"
 
-    def _mean_skill(self, summary: str, target: str, series: Series) -> float | None:
-        found = [self.cell_skill(summary, target, sc, series, sl) for sc in self.scenarios for sl in self.scales]
+    def scenarios_of(self, target: str) -> tuple[str, ...]:
+        """Scenarios in which a target has been scored, in the board's order."""
+        return self._scenarios[target]
+
+    def keys(self, target: str) -> list[tuple[str, str]]:
+        """The cells of a target: every (scenario, scale)."""
+        return [(scenario, scale) for scenario in self.scenarios_of(target) for scale in self.scales]
+
+    def fair_cells(self, target: str) -> list[tuple[str, str]]:
+        """The cells of a target by which models are compared in words.
+
+        All of them where at least one model has all; otherwise those in which every model of the target has a skill.
+        """
+        if self.complete:
+            return self.keys(target)
+        present = self.present(target)
+        return [
+            (scenario, scale)
+            for scenario, scale in self.keys(target)
+            if all(
+                self.cell_skill(summary, target, scenario, series, scale) is not None
+                for series in present
+                for summary in SUMMARIES
+            )
+        ]
+
+    def fair_skill(self, summary: str, series: Series, *, target: str, scenario: str | None = None) -> float | None:
+        """Mean skill over the fair cells of a target (and one scenario); None where the model lacks one of them."""
+        cells = [key for key in self.fair_cells(target) if scenario in (None, key[0])]
+        found = [self.cell_skill(summary, target, sc, series, sl) for sc, sl in cells]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if found and len(known) == len(found) else None
 
@@ -139,17 +179,17 @@ class Board:
 
     def skill_score(self, summary: str, target: str, series: Series) -> float | None:
         """Mean skill over all cells of a target; None where a cell is missing."""
-        return self._skill.get((summary, target, *series))
-
-    def scenario_skill(self, summary: str, target: str, scenario: str, series: Series) -> float | None:
-        """Mean skill over the scales of one scenario; None where a cell is missing."""
-        found = [self.cell_skill(summary, target, scenario, series, scale) for scale in self.scales]
-        known = [value for value in found if value is not None]
-        return sum(known) / len(known) if found and len(known) == len(found) else None
+        return self._overall.get((summary, target, *series), (None, None))[0]
 
     def reason(self, target: str, scenario: str, series: Series, scale: str) -> tuple[str, str]:
         """Why a cell has no number, and an example domain."""
-        return self._reasons.get((target, scenario, *series, scale), ("not in the scores: no such run was evaluated", ""))
+        known = self._reasons.get((target, scenario, *series, scale))
+        if known is not None:
+            return known
+        others = (other for other in self.series if other.model == series.model and other != series)
+        if any(self.value("median", target, scenario, other, scale) is not None for other in others):
+            return "not in the scores under this selection; the model has scores under another", ""
+        return "not in the scores: no such run was evaluated", ""
 
     def ranked(self, target: str, summary: str = "median") -> list[Series]:
         """Models of a target, best skill first; without skill scores by the number of cells in which they are best."""
@@ -164,10 +204,10 @@ class Board:
     def wins(self, target: str, summary: str = "median") -> Counter[Series]:
         """In how many cells each model has the lowest value."""
         wins: Counter[Series] = Counter()
-        for scenario in self.scenarios:
-            for scale in self.scales:
-                best = self._best(summary, target, scenario, scale)
-                wins.update(s for s in self.series if best is not None and self.value(summary, target, scenario, s, scale) == best)
+        for scenario, scale in self.keys(target):
+            best = self._best(summary, target, scenario, scale)
+            found = ((series, self.value(summary, target, scenario, series, scale)) for series in self.series)
+            wins.update(series for series, value in found if best is not None and value == best)
         return wins
 
     def _best(self, summary: str, target: str, scenario: str, scale: str) -> float | None:
@@ -177,31 +217,56 @@ class Board:
     def blocks(self, summary: str) -> list[Block]:
         """All tables of one summary, in the order of targets; more than three scenarios make several tables."""
         result = []
-        groups = [self.scenarios[i : i + _SCENARIOS_A_TABLE] for i in range(0, len(self.scenarios), _SCENARIOS_A_TABLE)]
         for target in self.targets:
+            shown = self.scenarios_of(target)
+            groups = [shown[i : i + _SCENARIOS_A_TABLE] for i in range(0, len(shown), _SCENARIOS_A_TABLE)]
             for part, group in enumerate(groups):
-                rows = tuple(self._row(summary, target, group, series) for series in self.ranked(target, summary))
+                rows = tuple(
+                    self._row(summary, target, group, same)
+                    for same in self._alike(target, self.ranked(target, summary))
+                )
                 layout = tuple((scenario, self.scales) for scenario in group)
                 result.append(Block(target, labels.target_unit(target), layout, rows, part + 1, len(groups)))
         return result
 
-    def _row(self, summary: str, target: str, scenarios: Sequence[str], series: Series) -> Row:
+    def present(self, target: str) -> list[Series]:
+        """Models with at least one number for a target."""
+        keys = self.keys(target)
+        return [s for s in self.series if any(self.value("median", target, sc, s, sl) is not None for sc, sl in keys)]
+
+    def _alike(self, target: str, ranked: Sequence[Series]) -> list[list[Series]]:
+        """Rows of a target: selections of one model that chose the same configurations everywhere share a row."""
+        held = set(self.present(target)) or set(ranked)
+        rows: dict[tuple[object, ...], list[Series]] = {}
+        for series in ranked:
+            if series in held:
+                values = (
+                    self.value(summary, target, scenario, series, scale)
+                    for summary in SUMMARIES
+                    for scenario, scale in self.keys(target)
+                )
+                rows.setdefault((series.model, *values), []).append(series)
+        order = {name: place for place, name in enumerate(schema.SELECTIONS)}
+        return [sorted(row, key=lambda series: (order.get(series.selection, 9), series)) for row in rows.values()]
+
+    def _row(self, summary: str, target: str, scenarios: Sequence[str], same: Sequence[Series]) -> Row:
+        series = same[0]
         cells = tuple(self._cell(summary, target, sc, series, sl) for sc in scenarios for sl in self.scales)
-        return Row(series, series.model == self.baseline, self._skill_cell(summary, target, series), cells)
+        selections = ", ".join(one.selection for one in same if one.selection)
+        return Row(series, selections, series.model == self.baseline, self._skill_cell(summary, target, series), cells)
 
     def _skill_cell(self, summary: str, target: str, series: Series) -> Cell:
         score = self.skill_score(summary, target, series)
         if score is None:
-            why = (
-                "a cell of this row has no number; the skill score needs all of them"
-                if self.has_baseline
-                else f"no scores of the baseline {self.baseline}, hence no skill"
-            )
+            note = self._overall.get((summary, target, *series), (None, None))[1]
+            why = f"no skill score: {note or 'not in the scores'}" if self.has_baseline else self.no_baseline
             return Cell(None, labels.DASH, "missing", remark=why)
         tone = "none" if score == 0 else "good" if score > 0 else "bad"
         scores = [self.skill_score(summary, target, other) for other in self.series]
         best = score == max(value for value in scores if value is not None)
-        return Cell(score, labels.number(score, 2), tone, min(1.0, abs(score) / 0.5), best=best and len(self.series) > 1)
+        return Cell(
+            score, labels.number(score, 2), tone, min(1.0, abs(score) / 0.5), best=best and len(self.series) > 1
+        )
 
     def _cell(self, summary: str, target: str, scenario: str, series: Series, scale: str) -> Cell:
         value = self.value(summary, target, scenario, series, scale)
@@ -214,25 +279,34 @@ class Board:
             tone, shade = "none", 0.0
         decimals = labels.decimals_for(best or value)
         number = self.domains(summary, target, scenario, series, scale)
-        remark = f"{labels.SUMMARY_NAMES.get(summary, summary)} of {number} domains: {value:.6g} {labels.target_unit(target)}"
+        remark = f"{value:.5g} over {number} domains"
         skill = self.cell_skill(summary, target, scenario, series, scale)
-        remark += f"; skill {labels.number(skill, 3)}" if skill is not None else ""
+        remark += f", skill {labels.number(skill, 3)}" if skill is not None else ""
         winner = value == best and len(self.series) > 1
-        return Cell(value, labels.number(value, decimals), tone, shade, remark.strip(), winner)
+        return Cell(value, labels.number(value, decimals), tone, shade, remark, winner)
 
     def missing(self) -> list[Missing]:
-        """Every cell of the full table without a number, scales of one model and reason together."""
-        grouped: dict[tuple[str, str, Series, str], list[tuple[str, str]]] = {}
+        """Every cell of the full table without a number: scales of one reason together, and models that share all."""
+        empty: dict[tuple[str, str, str, str], list[tuple[Series, str]]] = {}
+        for target in self.targets:
+            for scenario, scale in self.keys(target):
+                for series in self.series:
+                    if self.value("median", target, scenario, series, scale) is None:
+                        reason, example = self.reason(target, scenario, series, scale)
+                        empty.setdefault((target, scenario, scale, reason), []).append((series, example))
+        grouped: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
+        for (target, scenario, scale, reason), found in empty.items():
+            everyone = len(found) == len(self.series) > 1
+            for series, example in found[:1] if everyone else found:
+                who = "all models" if everyone else series.label
+                grouped.setdefault((target, scenario, who, reason), []).append((scale, example))
         for target in self.targets:
             for scenario in self.scenarios:
-                for series in self.series:
-                    for scale in self.scales:
-                        if self.value("median", target, scenario, series, scale) is None:
-                            reason, example = self.reason(target, scenario, series, scale)
-                            grouped.setdefault((target, scenario, series, reason), []).append((scale, example))
+                if scenario not in self.scenarios_of(target):
+                    grouped[target, scenario, "all models", "not in the scores: not evaluated"] = [("all", "")]
         return [
-            Missing(target, scenario, series.label, ", ".join(scale for scale, _ in found), reason, found[0][1])
-            for (target, scenario, series, reason), found in grouped.items()
+            Missing(target, scenario, who, ", ".join(scale for scale, _ in cells), reason, cells[0][1])
+            for (target, scenario, who, reason), cells in grouped.items()
         ]
 
     def left_out(self) -> list[LeftOut]:
@@ -241,11 +315,14 @@ class Board:
         if empty.is_empty():
             return []
         grouped = (
-            empty.with_columns(_reason_column(empty))
+            empty.with_columns(_reason_column())
             .group_by("target", "scenario", "scale", "reason")
             .agg(pl.col("domain").n_unique().alias("domains"), pl.col("domain").min().alias("example"))
         )
-        found = [LeftOut(*row) for row in grouped.select("target", "scenario", "scale", "reason", "domains", "example").iter_rows()]
+        found = [
+            LeftOut(*row)
+            for row in grouped.select("target", "scenario", "scale", "reason", "domains", "example").iter_rows()
+        ]
         order = {
             name: place for names in (self.targets, self.scenarios, self.scales) for place, name in enumerate(names)
         }
@@ -271,10 +348,8 @@ def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _reason_column(table: pl.DataFrame) -> pl.Expr:
-    if "reason" not in table.columns:
-        return pl.lit("no reason given").alias("reason")
-    return pl.col("reason").cast(pl.String).fill_null("no reason given").alias("reason")
+def _reason_column() -> pl.Expr:
+    return pl.col("reason").fill_null("no reason given").str.replace_all(";", "; ").alias("reason")
 
 
 def _reasons(scores: pl.DataFrame) -> dict[tuple[str, ...], tuple[str, str]]:
@@ -284,7 +359,7 @@ def _reasons(scores: pl.DataFrame) -> dict[tuple[str, ...], tuple[str, str]]:
     if empty.is_empty():
         return {}
     counted = (
-        empty.with_columns(_reason_column(empty))
+        empty.with_columns(_reason_column())
         .group_by(*keys, "reason")
         .agg(pl.len().alias("n"), pl.col("domain").min().alias("example"))
         .sort(*keys, "n", "reason", descending=[False] * 5 + [True, False])

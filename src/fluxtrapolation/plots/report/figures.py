@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from fluxtrapolation import schema
 from fluxtrapolation.errors import FluxtrapolationError
 from fluxtrapolation.plots import labels, style, tables
-from fluxtrapolation.plots.cdf import error_cdf
+from fluxtrapolation.plots.cdf import MAX_STEPS, error_cdf
 from fluxtrapolation.plots.heatmap import skill_heatmap
 from fluxtrapolation.plots.maps import EXTENT_NAMES, ROLE_NAMES, inside, role_counts, roles_by_site, tower_map
 from fluxtrapolation.plots.report.board import Board
 from fluxtrapolation.plots.report.svg import inline_svg
 from fluxtrapolation.plots.scale_errors import error_by_scale, error_limits
-from fluxtrapolation.plots.seasonal import SiteCycle, cycle_errors, seasonal_cycle
+from fluxtrapolation.plots.seasonal import cycle_errors, seasonal_cycle
 from fluxtrapolation.plots.tables import Series
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _MAP_WIDTHS: Final = {"world": 7.2, "europe": 3.0, "north-america": 4.1}
 """Inches; the two regions come out equally high and together as wide as the world."""
+_STEPS_A_PAGE: Final = 60_000
+"""Steps of all distribution lines together; about 12 bytes each."""
+_FEWEST_STEPS: Final = 25
 _ZOOM_FROM: Final = 8
 """A region gets its own map when at least this many towers stand in it."""
 
@@ -89,7 +92,9 @@ class Figures:
         if seasonal is not None:
             tables.require(seasonal, tables.SEASONAL_COLUMNS, "seasonal")
 
-    def _picture(self, draw: Callable[[], Figure], description: str, *, caption: str = "", wide: bool = False) -> Picture:
+    def _picture(
+        self, draw: Callable[[], Figure], description: str, *, caption: str = "", wide: bool = False
+    ) -> Picture:
         try:
             from markupsafe import Markup
 
@@ -100,7 +105,7 @@ class Figures:
             ) from error
         self._drawn += 1
         width, height = figure.get_size_inches()
-        svg = Markup(inline_svg(figure, f"fig{self._drawn}", description))  # noqa: S704
+        svg = Markup(inline_svg(figure, f"fig{self._drawn}", description))
         return Picture(svg, caption, wide, float(width / height))
 
     def legend(self) -> list[tuple[str, str, str]]:
@@ -118,42 +123,39 @@ class Figures:
         ]
 
     def heatmaps(self) -> list[Picture]:
-        """Skill of the best model, scenario by scale, one picture per target; median and tail side by side."""
+        """Skill of the best model at the median, scenario by scale, one picture per target."""
         board, best = self.board, self.best
         if best is None or not board.has_baseline or best.model == board.baseline:
             return []
+        draw = partial(skill_heatmap, board.scores, model=best.model, selection=best.selection, baseline=board.baseline)
         return [
             self._picture(
-                lambda target=target, best=best: skill_heatmap(  # type: ignore[misc]
-                    board.scores, model=best.model, selection=best.selection, targets=[target], baseline=board.baseline
-                ),
-                f"Skill of {best.label} against {board.baseline} for {target}, by scenario and scale, median over domains",
+                partial(draw, targets=[target]),
+                f"Skill of {best.label} against {board.baseline} for {target}, by scenario and scale",
             )
             for target in board.targets
         ]
 
     def cdfs(self) -> list[Group]:
-        """Per target: one panel per scenario and scale."""
+        """Per target and scenario: one panel per scale."""
+        board = self.board
+        lines = tables.line_series(board.scores)
+        drawn = len(lines) * len(board.scales) * sum(len(board.scenarios_of(target)) for target in board.targets)
+        steps = min(MAX_STEPS, max(_FEWEST_STEPS, _STEPS_A_PAGE // max(drawn, 1)))
         groups = []
-        for target in self.board.targets:
-            for scenario in self.board.scenarios:
-                pictures = []
-                for scale in self.board.scales:
-                    if all(
-                        self.board.value("median", target, scenario, series, scale) is None
-                        for series in tables.line_series(self.board.scores)
-                    ):
-                        continue
-                    pictures.append(
-                        self._picture(
-                            lambda t=target, sc=scenario, sl=scale: error_cdf(  # type: ignore[misc]
-                                self.board.scores, target=t, scenario=sc, scales=[sl], legend=False
-                            ),
-                            f"Share of domains below a given RMSE: {target}, {scenario}, {scale}",
-                        )
+        for target in board.targets:
+            for scenario in board.scenarios_of(target):
+                draw = partial(error_cdf, board.scores, target=target, scenario=scenario, max_steps=steps, legend=False)
+                pictures = tuple(
+                    self._picture(
+                        partial(draw, scales=[scale]),
+                        f"Share of domains below a given RMSE: {target}, {scenario}, {scale}",
                     )
+                    for scale in board.scales
+                    if any(board.value("median", target, scenario, line, scale) is not None for line in lines)
+                )
                 if pictures:
-                    groups.append(Group(target, scenario, tuple(pictures)))
+                    groups.append(Group(target, scenario, pictures))
         return groups
 
     def by_scale(self) -> list[Group]:
@@ -164,9 +166,7 @@ class Figures:
             held = self.board.scores.filter(pl.col("target") == target, pl.col("rmse").is_not_null())
             pictures = [
                 self._picture(
-                    lambda t=target, sc=scenario, e=ends: error_by_scale(  # type: ignore[misc]
-                        self.board.scores, target=t, scenarios=[sc], scales=schema.SCALES, limits=e, legend=False
-                    ),
+                    partial(error_by_scale, held, target=target, scenarios=[scenario], limits=ends, legend=False),
                     f"Median and 90th percentile of RMSE at each temporal scale: {target}, {scenario}",
                 )
                 for scenario in tables.scenarios_of(held)
@@ -189,8 +189,13 @@ class Figures:
                     continue
                 pictures.append(
                     self._picture(
-                        lambda sc=scenario, e=extent: tower_map(  # type: ignore[misc]
-                            self.split_sites, scenario=sc, extent=e, legend=False, width=_MAP_WIDTHS[e]
+                        partial(
+                            tower_map,
+                            self.split_sites,
+                            scenario=scenario,
+                            extent=extent,
+                            legend=False,
+                            width=_MAP_WIDTHS[extent],
                         ),
                         f"Towers of scenario {scenario} in {name}",
                         caption="" if extent == "world" else name,
@@ -206,50 +211,34 @@ class Figures:
             return []
         groups = []
         for target in self.board.targets:
-            for scenario in self.board.scenarios:
-                found = self._cycles_of(target, scenario)
-                if found is None:
-                    continue
-                series, errors = found
-                chosen = [("Best site", errors[0])] + ([("Worst site", errors[-1])] if len(errors) > 1 else [])
-                pictures = tuple(self._cycle(target, scenario, series, word, cycle) for word, cycle in chosen)
-                note = f"{scenario}: {series.label}, {len(errors)} site{'s' if len(errors) != 1 else ''}"
-                groups.append(Group(target, note, pictures))
+            rows = self.seasonal.filter(pl.col("target") == target)
+            for scenario in self.board.scenarios_of(target):
+                group = self._cycles_of(rows.filter(pl.col("scenario") == scenario), target, scenario)
+                groups += [group] if group is not None else []
         return groups
 
-    def _cycles_of(self, target: str, scenario: str) -> tuple[Series, list[SiteCycle]] | None:
-        """The best-ranked model with seasonal cycles here, and the error of every site."""
-        seasonal = self.seasonal
-        if seasonal is None:
-            return None
+    def _cycles_of(self, rows: pl.DataFrame, target: str, scenario: str) -> Group | None:
+        """Best and worst site of the best-ranked model that has seasonal cycles for a target and scenario."""
         ranked = self.board.ranked(target)
-        order = [self.best, *ranked] if self.best is not None else ranked
-        for series in order:
-            errors = cycle_errors(
-                seasonal, target=target, scenario=scenario, model=series.model, selection=series.selection
+        for series in [self.best, *ranked] if self.best is not None else ranked:
+            which = {"target": target, "scenario": scenario, "model": series.model, "selection": series.selection}
+            errors = cycle_errors(rows, **which)
+            if not errors:
+                continue
+            chosen = [("Best site", errors[0])] + ([("Worst site", errors[-1])] if len(errors) > 1 else [])
+            pictures = tuple(
+                self._picture(
+                    partial(seasonal_cycle, rows, **which, site_id=cycle.site_id, title=f"{word}: {cycle.site_id}"),
+                    f"Mean seasonal cycle of {target} at {cycle.site_id}, observed and predicted by {series.label}, "
+                    "and residual",
+                    caption=f"RMSE between the cycles: {labels.significant(cycle.rmse)} "
+                    f"{labels.target_unit(target)}".rstrip(),
+                )
+                for word, cycle in chosen
             )
-            if errors:
-                return series, errors
+            note = f"{scenario}: {series.label}, {len(errors)} site{'s' if len(errors) != 1 else ''}"
+            return Group(target, note, pictures)
         return None
-
-    def _cycle(self, target: str, scenario: str, series: Series, word: str, cycle: SiteCycle) -> Picture:
-        seasonal = self.seasonal
-        if seasonal is None:  # callers have checked
-            raise FluxtrapolationError("No seasonal table.")
-        return self._picture(
-            lambda: seasonal_cycle(
-                seasonal,
-                target=target,
-                scenario=scenario,
-                model=series.model,
-                selection=series.selection,
-                site_id=cycle.site_id,
-                title=f"{word}: {cycle.site_id}",
-            ),
-            f"Mean seasonal cycle of {target} at {cycle.site_id}, observed and predicted by {series.label}, and residual",
-            caption=f"RMSE between the cycles: {labels.significant(cycle.rmse)} "
-            f"{labels.target_unit(target)}".strip(),
-        )
 
 
 def _role_keys(counts: dict[str, int]) -> tuple[RoleKey, ...]:

@@ -51,8 +51,9 @@ def headline(board: Board) -> Headline:
 
 
 def mean_skill(board: Board, series: Series, summary: str = "median") -> float | None:
-    """Mean of the skill scores over targets; None where one is missing."""
-    scores = [board.skill_score(summary, target, series) for target in board.targets]
+    """Mean over targets of the skill in the fair cells; None where the model lacks one of them."""
+    scores = [board.fair_skill(summary, series, target=target) for target in board.targets]
+    scores = [score for score, target in zip(scores, board.targets, strict=True) if board.fair_cells(target)]
     known = [score for score in scores if score is not None]
     return fmean(known) if scores and len(known) == len(scores) else None
 
@@ -61,7 +62,7 @@ def best_series(board: Board) -> Series | None:
     """The model with the highest mean skill at the median; without skills the one that is best in most cells."""
     scored = [(score, series) for series in board.series if (score := mean_skill(board, series)) is not None]
     if scored:
-        return max(scored, key=lambda pair: (pair[0], pair[1].model != board.baseline))[1]
+        return max(scored, key=lambda pair: (pair[0], pair[1].model != board.baseline, pair[1].selection == "mean"))[1]
     wins: Counter[Series] = Counter()
     for target in board.targets:
         wins.update(board.wins(target))
@@ -69,7 +70,10 @@ def best_series(board: Board) -> Series | None:
 
 
 def _cells(board: Board) -> str:
-    count = len(board.targets) * len(board.scenarios) * len(board.scales)
+    count = sum(len(board.keys(target)) for target in board.targets)
+    fair = sum(len(board.fair_cells(target)) for target in board.targets) if board.has_baseline else count
+    if fair and fair < count:
+        return f"the {fair} of {count} cells in which every model has a skill"
     return f"{count} cell{'s' if count != 1 else ''}"
 
 
@@ -79,44 +83,58 @@ def _winner(board: Board, best: Series) -> str:
     if score is None:
         return f"No model has a number in all {_cells(board)}, so no overall skill score is given."
     if best.model == board.baseline:
-        return f"None of the {models - 1} other model(s) beats the baseline {board.baseline} over all {_cells(board)}."
+        return f"None of the {models - 1} other model(s) beats the baseline {board.baseline} over {_cells(board)}."
     each = labels.join_words(
-        f"{target} {labels.number(board.skill_score('median', target, best), 2)}" for target in board.targets
+        f"{target} {labels.number(board.fair_skill('median', best, target=target), 2)}" for target in board.targets
     )
     rest = f" ({each})" if len(board.targets) > 1 else ""
     lead = f"Of {models} models, {best.label} is best."
     if score <= 0:
-        return f"{lead} Yet its skill against {board.baseline} is {labels.number(score, 2)}: no better than the baseline."
+        return (
+            f"{lead} Yet its skill against {board.baseline} is {labels.number(score, 2)}: no better than the baseline."
+        )
     return (
-        f"{lead} For the median tower its error is {labels.percent(score)} below that of the baseline {board.baseline}, "
-        f"averaged over {_cells(board)}{rest}."
+        f"{lead} For the median tower its error is {labels.percent(score)} below that of the baseline "
+        f"{board.baseline}, averaged over {_cells(board)}{rest}."
     )
 
 
 def _scenario_skills(board: Board, best: Series, summary: str = "median") -> list[tuple[str, float]]:
     found = []
     for scenario in board.scenarios:
-        skills = [board.scenario_skill(summary, target, scenario, best) for target in board.targets]
+        held = [target for target in board.targets if scenario in board.scenarios_of(target)]
+        skills = [board.fair_skill(summary, best, target=target, scenario=scenario) for target in held]
         known = [value for value in skills if value is not None]
         if known and len(known) == len(skills):
             found.append((scenario, fmean(known)))
     return found
 
 
+def _ends(values: list[tuple[str, float]]) -> tuple[tuple[str, float], tuple[str, float]]:
+    """The two scenarios to compare: temporal and temperature where both are there, else the highest and the lowest."""
+    named = dict(values)
+    if "temporal" in named and "temperature" in named:
+        return ("temporal", named["temporal"]), ("temperature", named["temperature"])
+    ranked = sorted(values, key=lambda pair: -pair[1])
+    return ranked[0], ranked[-1]
+
+
 def _by_scenario(board: Board, best: Series) -> list[str]:
     skills = _scenario_skills(board, best)
     if len(skills) < 2 or best.model == board.baseline:
         return []
-    (first, start), (last, end) = skills[0], skills[-1]
+    (first, start), (last, end) = _ends(skills)
     listed = labels.join_words(
         f"{labels.number(value, 2)} in {name}"
         + (f" ({labels.SCENARIO_MEANING[name]})" if name in labels.SCENARIO_MEANING else "")
         for name, value in skills
     )
     if abs(start - end) < _SAME:
-        change = f"is about the same from {first} to {last}"
-    else:
+        change = f"is about the same in {first} and {last}"
+    elif (first, last) == ("temporal", "temperature"):
         change = f"{'falls' if end < start else 'rises'} from {first} to {last}"
+    else:
+        change = f"is highest in {first} and lowest in {last}"
     return [f"Its skill {change}: {listed}."]
 
 
@@ -133,15 +151,19 @@ def _tail(board: Board, best: Series) -> list[str]:
 
 
 def _errors(board: Board, best: Series) -> list[str]:
-    """Absolute errors of the first target at the finest scale, first and last scenario."""
+    """Absolute errors of the first target at the finest scale, in the two scenarios that differ most."""
     target = board.targets[0]
     scale = board.scales[0] if board.scales else ""
     unit = labels.target_unit(target)
     parts = []
-    for scenario in dict.fromkeys((board.scenarios[0], board.scenarios[-1])):
-        middle = board.value("median", target, scenario, best, scale)
+    middles = [
+        (scenario, value)
+        for scenario in board.scenarios_of(target)
+        if (value := board.value("median", target, scenario, best, scale)) is not None
+    ]
+    for scenario, middle in dict(_ends(middles)).items() if middles else ():
         tail = board.value("q90", target, scenario, best, scale)
-        if middle is not None and tail is not None:
+        if tail is not None:
             parts.append(
                 f"{labels.significant(middle)} at the median tower and more than {labels.significant(tail)} at one "
                 f"tower in ten in {scenario}"
@@ -149,7 +171,8 @@ def _errors(board: Board, best: Series) -> list[str]:
     if not parts:
         return []
     name = labels.SCALE_NAMES.get(scale, scale)
-    return [f"In absolute terms, the RMSE of {name} {target} ({best.label}) is {'; '.join(parts)} ({unit or 'its own unit'})."]
+    said = f"In absolute terms, the RMSE of {name} {target} ({best.label}) is {'; '.join(parts)}"
+    return [f"{said} ({unit})." if unit else f"{said}."]
 
 
 def _without_baseline(board: Board, best: Series) -> list[str]:
@@ -170,12 +193,12 @@ def _tiles(board: Board, best: Series) -> list[Tile]:
     score, tail = mean_skill(board, best), mean_skill(board, best, "q90")
     if score is None:
         return []
-    tiles = [Tile(best.label, f"best of {len(board.series)}, by mean skill")]
+    tiles = [Tile(best.label, f"best of {len({series.model for series in board.series})} models, by mean skill")]
     tiles.append(Tile(labels.number(score, 2), f"skill at the median tower; 0 is {board.baseline}, 1 is perfect"))
     if tail is not None:
         tiles.append(Tile(labels.number(tail, 2), "skill at the 90th percentile, the hard towers"))
     skills = _scenario_skills(board, best)
     if len(skills) > 1 and best.model != board.baseline:
-        arrow = f"{labels.number(skills[0][1], 2)} → {labels.number(skills[-1][1], 2)}"
-        tiles.append(Tile(arrow, f"skill from {skills[0][0]} to {skills[-1][0]}"))
+        (first, start), (last, end) = _ends(skills)
+        tiles.append(Tile(f"{labels.number(start, 2)} → {labels.number(end, 2)}", f"skill from {first} to {last}"))
     return tiles

@@ -14,14 +14,14 @@ import polars as pl
 
 from fluxtrapolation import schema
 from fluxtrapolation.errors import FluxtrapolationError
+from fluxtrapolation.evaluation.scores import Scores
 from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.plots import labels, style, tables
-from fluxtrapolation.plots.report.board import Board
+from fluxtrapolation.plots.report.board import SUMMARIES, Board
 from fluxtrapolation.plots.report.figures import Figures
 from fluxtrapolation.plots.report.headline import headline
 
 PAGE_NAME: Final = "index.html"
-SUMMARIES: Final = ("median", "q90")
 _KNOWN_META: Final = ("commands", "versions", "hashes", "created", "notes")
 _RUN_NUMBERS: Final = ("train_rows", "validation_rows", "test_rows", "max_rows")
 _RUN_SHOWN: Final = (*tables.RUN_COLUMNS, *_RUN_NUMBERS, "profile", "seconds", "config", "configuration", "reason")
@@ -44,7 +44,7 @@ def write_report(
     out_dir: Path,
     *,
     title: str,
-    scores: pl.DataFrame,
+    scores: Scores | pl.DataFrame,
     split_sites: pl.DataFrame | None = None,
     seasonal: pl.DataFrame | None = None,
     runs: pl.DataFrame | None = None,
@@ -59,7 +59,7 @@ def write_report(
         Made if absent. The page is written whole or not at all.
     title : str
         Heading of the page.
-    scores : polars.DataFrame
+    scores : Scores or its table
         Tidy scores: ``target, scenario, model, selection, scale, domain, rmse``; also read where present:
         ``reason, protocol, profile, max_rows, seed``. RMSE in the unit of the target (schema).
     split_sites : polars.DataFrame, optional
@@ -69,7 +69,8 @@ def write_report(
         ``target, scenario, model, selection, site_id, doy|month|doy_or_month, observed, predicted``.
     runs : polars.DataFrame, optional
         ``target, scenario, model, selection`` and any of ``profile, train_rows, validation_rows, test_rows, max_rows,
-        seconds, config`` (text, JSON or struct), ``reason`` (of a failed run); further columns are shown as configuration.
+        seconds, config`` (text, JSON or struct), ``reason`` (of a failed run);
+        further columns are shown as configuration.
     meta : mapping, optional
         ``commands`` (list of str), ``versions`` and ``hashes`` (mappings), ``created`` (str), ``notes`` (list of str);
         anything else is listed as a fact.
@@ -114,7 +115,9 @@ def write_report(
         "runs": _runs(runs),
         "meta": _meta(meta or {}),
         "counts": _counts(scores, board, split_sites),
-        "scale_meaning": [(labels.SCALE_NAMES[s], s, labels.SCALE_MEANING[s]) for s in board.scales if s in labels.SCALE_MEANING],
+        "scale_meaning": [
+            (labels.SCALE_NAMES[s], s, labels.SCALE_MEANING[s]) for s in board.scales if s in labels.SCALE_MEANING
+        ],
         "scenario_meaning": labels.SCENARIO_MEANING,
         "name_width": max(len(s.model) + (0 if _one_selection(board) else len(s.selection)) for s in board.series) + 3,
         "one_selection": _one_selection(board),
@@ -161,10 +164,7 @@ def _one_selection(board: Board) -> str:
 
 def _profiles(scores: pl.DataFrame) -> list[str]:
     """Profiles in the scores, each with its limit of train rows where one was set."""
-    if "profile" not in scores.columns:
-        return []
-    limit = pl.col("max_rows").cast(pl.Int64) if "max_rows" in scores.columns else pl.lit(None, pl.Int64)
-    found = scores.select("profile", limit.alias("limit")).drop_nulls("profile").unique().sort("profile", "limit")
+    found = scores.select("profile", "max_rows").drop_nulls("profile").unique().sort("profile", "max_rows")
     return [
         f"{profile} (at most {labels.count(int(rows))} train rows)" if rows is not None else str(profile)
         for profile, rows in found.iter_rows()
@@ -176,7 +176,9 @@ def _counts(scores: pl.DataFrame, board: Board, split_sites: pl.DataFrame | None
     if split_sites is not None and "site_id" in split_sites.columns:
         towers = split_sites["site_id"].n_unique()
     domains = {
-        scenario: scores.filter(pl.col("scenario") == scenario, pl.col("scale") == (board.scales or ("",))[0])["domain"].n_unique()
+        scenario: scores.filter(pl.col("scenario") == scenario, pl.col("scale") == (board.scales or ("",))[0])[
+            "domain"
+        ].n_unique()
         for scenario in board.scenarios
     }
     return {"towers": towers, "domains": domains, "models": len({series.model for series in board.series})}
@@ -235,7 +237,12 @@ def _failed(runs: pl.DataFrame | None) -> list[tuple[str, str, str, str]]:
     if runs is None or "reason" not in runs.columns:
         return []
     return [
-        (str(row["target"]), str(row["scenario"]), tables.Series(str(row["model"]), str(row["selection"] or "")).label, str(row["reason"]))
+        (
+            str(row["target"]),
+            str(row["scenario"]),
+            tables.Series(str(row["model"]), str(row["selection"] or "")).label,
+            str(row["reason"]),
+        )
         for row in runs.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
     ]
 
@@ -243,7 +250,9 @@ def _failed(runs: pl.DataFrame | None) -> list[tuple[str, str, str, str]]:
 def _pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """A nested mapping as flat (name, text) pairs."""
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _pairs(item, f"{prefix} {key}".strip().replace("_", " "))]
+        return [
+            pair for key, item in value.items() for pair in _pairs(item, f"{prefix} {key}".strip().replace("_", " "))
+        ]
     if isinstance(value, str) or not isinstance(value, Iterable):
         if isinstance(value, int) and not isinstance(value, bool):
             return [(prefix, labels.count(value) if value >= 10_000 else str(value))]
@@ -258,7 +267,9 @@ def _lines(value: Any) -> list[str]:
 
 
 def _meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    facts = [pair for key, value in meta.items() if key not in _KNOWN_META for pair in _pairs(value, key.replace("_", " "))]
+    facts = [
+        pair for key, value in meta.items() if key not in _KNOWN_META for pair in _pairs(value, key.replace("_", " "))
+    ]
     return {
         "commands": _lines(meta.get("commands")),
         "notes": _lines(meta.get("notes")),

@@ -1,0 +1,187 @@
+"""``fluxtrapolation evaluate`` and ``table``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxtrapolation.cli.console import emit_json, emit_path, err, say
+from fluxtrapolation.errors import EvaluationError, MissingColumnError
+
+if TYPE_CHECKING:
+    from fluxtrapolation.evaluation import Predictions
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+
+class Protocol(StrEnum):
+    paper = "paper"
+    measured = "measured"
+
+
+class Columns(StrEnum):
+    own = "own"
+    published = "published"
+
+
+class DomainKind(StrEnum):
+    site = "site"
+    site_year = "site-year"
+
+
+def evaluate(
+    files: Annotated[
+        list[Path], typer.Argument(help="Predictions (.parquet, .csv), or run folders.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Scores to write (.parquet or .csv).", show_default=False)],
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="paper: every row, as published. measured: qc_mask == 1 only.")
+    ] = Protocol.paper,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Gives qc_mask to tables that lack it (protocol measured).")
+    ] = None,
+    columns: Annotated[
+        Columns, typer.Option("--columns", help="published: the columns and labels of the public board (CSV).")
+    ] = Columns.own,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Treat hours without a prediction as missing on both sides.")
+    ] = False,
+    domain_column: Annotated[
+        str | None, typer.Option("--domain-column", help="Bare tables: the column whose labels are the domains.")
+    ] = None,
+    domain: Annotated[
+        DomainKind | None, typer.Option("--domain", help="Bare tables: derive the domain from site and time.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Bare tables: label.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Bare tables: label.")] = None,
+    selection: Annotated[str | None, typer.Option("--selection", help="Bare tables: label.")] = None,
+    scenario: Annotated[str | None, typer.Option("--scenario", help="Bare tables: label, free text.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Score predictions on eight temporal scales, one row per scale and domain.
+
+    Reads our Parquet (identity inside), the published CSV (identity in its name) and bare tables with
+    site_id, time, y_true, y_pred.
+    """
+    from fluxtrapolation.evaluation import Predictions, Scores
+    from fluxtrapolation.evaluation import evaluate as score
+
+    if out.suffix.lower() not in (".parquet", ".csv"):
+        raise EvaluationError(f"--out {out} must end in .parquet or .csv.")
+    found = _expand(files)
+    parts = []
+    for number, file in enumerate(found, start=1):
+        if len(found) > 1:
+            err.print(f"[{number}/{len(found)}] {file}", markup=False, soft_wrap=True)
+        predictions = Predictions.read(file)
+        if protocol is Protocol.measured:
+            predictions = _with_qc(predictions, store)
+        parts.append(
+            score(
+                predictions,
+                protocol=protocol.value,
+                domain=domain.value if domain else None,
+                domain_column=domain_column,
+                target=target,
+                model=model,
+                selection=selection,
+                scenario=scenario,
+                allow_missing=allow_missing,
+            )
+        )
+    scores = Scores.concat(parts)
+    path = scores.write(out, columns=columns.value)
+    if json:
+        emit_json(
+            {
+                "path": str(path),
+                "files": [str(file) for file in found],
+                "protocol": protocol.value,
+                "rows": len(scores),
+                "median_rmse": _medians(scores),
+            }
+        )
+    else:
+        emit_path(path)
+
+
+def table(
+    scores: Annotated[
+        list[Path],
+        typer.Argument(help="Scores (.parquet, .csv), published metric files, or folders.", show_default=False),
+    ],
+    target: Annotated[str, typer.Option("--target", help="GPP, NEE or ET.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .md, .tex or .html.", show_default=False)],
+    summary: Annotated[str, typer.Option("--summary", help="median, q90 or cvar10 over domains.")] = "median",
+    baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0.")] = "lr",
+    metric: Annotated[str, typer.Option("--metric", help="Metric in the cells.")] = "rmse",
+    json: JsonFlag = False,
+) -> None:
+    """Make the board's table of one target: a row per model, a column per scenario and scale, skill score first."""
+    from fluxtrapolation.evaluation import Scores, pivot, write_table
+
+    wide = pivot(Scores.read(*scores), target=target, baseline=baseline, summary=summary, metric=metric)
+    caption = f"{target}: {summary} of {metric} over domains; skill score against {baseline}"
+    path = write_table(wide, out, caption=caption)
+    if "note" in wide.columns:
+        for row in wide.filter(wide["note"].is_not_null()).iter_rows(named=True):
+            say(f"note: {row['model']} ({row['selection']}): {row['note']}")
+    if json:
+        emit_json({"path": str(path), "summary": summary, "rows": wide.to_dicts()})
+    else:
+        emit_path(path)
+
+
+def _expand(files: list[Path]) -> list[Path]:
+    """Files as they are; a folder stands for the predictions in it."""
+    found: list[Path] = []
+    for file in files:
+        if file.is_dir():
+            inside = sorted(file.rglob("predictions-*.parquet")) or sorted(file.rglob("*_predictions.csv"))
+            if not inside:
+                raise EvaluationError(
+                    f"{file} holds no predictions (predictions-*.parquet or *_predictions.csv). Give files."
+                )
+            found += inside
+        else:
+            found.append(file)
+    return found
+
+
+def _with_qc(predictions: Predictions, store: Path | None) -> Predictions:
+    """Give a bare table its qc_mask from a store, by site and hour."""
+    import polars as pl
+
+    from fluxtrapolation.evaluation import Predictions
+    from fluxtrapolation.schema import QC, SITE, TIME
+
+    if QC in predictions.columns:
+        return predictions
+    if store is None:
+        raise MissingColumnError(
+            f"{predictions.where} has no {QC}, which the protocol 'measured' needs. Give the store with --store."
+        )
+    if SITE not in predictions.columns:
+        raise MissingColumnError(f"{predictions.where} has no {SITE}, so no {QC} can be found for it in {store}.")
+    from fluxtrapolation.data.store import Store
+
+    frame = predictions.frame.with_columns(pl.col(SITE).cast(pl.String))
+    flags = Store(store).scan(frame[SITE].unique().sort().to_list(), [TIME, QC]).collect()
+    joined = frame.join(flags, on=[SITE, TIME], how="left", maintain_order="left")
+    lost = joined.filter(pl.col(QC).is_null())
+    if lost.height:
+        raise EvaluationError(
+            f"{predictions.where}: {lost.height:,} of {joined.height:,} hours are not in the store {store} "
+            f"(first: {lost[SITE][0]} {lost[TIME][0]}). Give the store these predictions were made for."
+        )
+    return Predictions(joined, predictions.identity, where=predictions.where)
+
+
+def _medians(scores: Any) -> list[dict[str, Any]]:
+    from fluxtrapolation.evaluation import summarise
+    from fluxtrapolation.schema import SCALES
+
+    return list(summarise(scores, summary="median", scales=SCALES).to_dicts())

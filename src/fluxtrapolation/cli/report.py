@@ -1,0 +1,75 @@
+"""``fluxtrapolation report``: one page from run folders."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path
+from fluxtrapolation.cli.evaluate import Protocol
+from fluxtrapolation.schema import SELECTIONS
+
+
+class Selection(StrEnum):
+    mean = "mean"
+    max = "max"
+    discrepancy = "discrepancy"
+    all = "all"
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.", show_default=False)],
+    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Extrapolating ecosystem fluxes",
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="paper: every row, as published. measured: qc_mask == 1 only.")
+    ] = Protocol.paper,
+    selection: Annotated[
+        Selection, typer.Option("--selection", help="By which validation summary the configurations were chosen.")
+    ] = Selection.mean,
+    baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0.")] = "lr",
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Store of the runs, for the maps. Default: where it was when they ran."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")
+    ] = False,
+) -> None:
+    """Evaluate all runs and write one self-contained page, with the scores and tables beside it.
+
+    The page needs no network: board, error distributions, maps, seasonal cycles of the best and the worst tower,
+    costs, failures, and how to read and repeat every number.
+    """
+    from fluxtrapolation.evaluation import pivot, write_table
+    from fluxtrapolation.plots.report import write_report
+    from fluxtrapolation.runs.gather import gather
+
+    chosen = SELECTIONS if selection is Selection.all else (selection.value,)
+    with SiteProgress("evaluating") as progress:
+        found = gather(runs, selections=chosen, protocol=protocol.value, store=store, progress=progress)
+    found.scores.write(out / "scores.parquet")
+    models = set(found.scores.frame["model"].to_list())
+    for target in found.scores.frame["target"].unique().sort().to_list():
+        for summary in ("median", "q90"):
+            wide = pivot(
+                found.scores, target=target, summary=summary, baseline=baseline if baseline in models else None
+            )
+            write_table(wide, out / f"{target}_{summary}.csv")
+    page = write_report(
+        out,
+        title=title,
+        scores=found.scores,
+        split_sites=found.split_sites if found.split_sites.height else None,
+        seasonal=found.seasonal,
+        runs=found.runs,
+        meta=found.meta,
+        baseline=baseline,
+    )
+    if json:
+        emit_json({"path": str(page), "scores": str(out / "scores.parquet"), "rows": len(found.scores)})
+    else:
+        emit_path(page)

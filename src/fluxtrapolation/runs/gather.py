@@ -1,0 +1,172 @@
+"""Everything a report needs, from run folders: scores, towers, seasonal cycles, costs, failures."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from fluxtrapolation import __version__
+from fluxtrapolation.data.store import Store
+from fluxtrapolation.errors import FluxtrapolationError, FluxtrapolationWarning, RunError
+from fluxtrapolation.evaluation import Predictions, Scores, evaluate
+from fluxtrapolation.runs.folder import RunFolder, RunState, find_runs
+from fluxtrapolation.runs.predict import seasonal_cycle
+from fluxtrapolation.scenarios import load_scenario, site_roles
+from fluxtrapolation.schema import SELECTIONS
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Tables for the report; see :func:`fluxtrapolation.plots.report.write_report`."""
+
+    scores: Scores
+    split_sites: pl.DataFrame
+    seasonal: pl.DataFrame
+    runs: pl.DataFrame
+    meta: dict[str, Any]
+
+
+def gather(
+    places: Sequence[str | Path],
+    *,
+    selections: Sequence[str] = ("mean",),
+    protocol: Literal["paper", "measured"] = "paper",
+    store: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Gathered:
+    """Evaluate the predictions of every run found and collect what the report shows.
+
+    Parameters
+    ----------
+    places : sequence of path
+        Run folders, or folders of them.
+    selections : sequence of str
+        Which of mean, max and discrepancy. A model with one configuration is shown under mean alone.
+    protocol : {'paper', 'measured'}
+    store : path, optional
+        Store the runs were trained on; defaults to the path each run recorded.
+
+    Raises
+    ------
+    RunError
+        If there are no complete runs.
+    """
+    folders = [folder for place in places for folder in find_runs(place)]
+    states = [(folder, folder.state()) for folder in folders]
+    complete = [(folder, state) for folder, state in states if state.status == "complete"]
+    todo = [(folder, state, name) for folder, state in complete for name in _shown(state, selections)]
+    if not todo:
+        raise RunError(f"None of the {len(folders)} runs is complete. Run 'fluxtrapolation train' again.")
+    scores, cycles = [], []
+    for done, (folder, state, selection) in enumerate(todo, start=1):
+        predictions = Predictions.read(folder.predictions_file(selection))
+        scores.append(evaluate(predictions, protocol=protocol))
+        labels = {name: getattr(state.config, name) for name in ("target", "scenario", "model")}
+        cycles.append(
+            seasonal_cycle(predictions.frame).select(
+                *(pl.lit(value).alias(name) for name, value in labels.items()),
+                pl.lit(selection).alias("selection"),
+                pl.col("site_id").cast(pl.String),
+                *("doy", "observed", "predicted", "n"),
+            )
+        )
+        if progress is not None:
+            progress(folder.name, done, len(todo))
+    return Gathered(
+        scores=Scores.concat(scores),
+        split_sites=_towers(states, store),
+        seasonal=pl.concat(cycles),
+        runs=_costs(states, selections),
+        meta=_meta(states, places),
+    )
+
+
+def _shown(state: RunState, selections: Sequence[str]) -> list[str]:
+    return [name for name in SELECTIONS if name in selections and (name == "mean" or state.config.n_configurations > 1)]
+
+
+def _towers(states: Sequence[tuple[RunFolder, RunState]], store: str | Path | None) -> pl.DataFrame:
+    """The role of every tower in every scenario, from the store the runs recorded."""
+    found: dict[str, pl.DataFrame] = {}
+    for folder, state in states:
+        name = state.config.scenario
+        if name in found:
+            continue
+        try:
+            with warnings.catch_warnings():
+                # The absent towers were told when the runs were made, and stand in their notes.
+                warnings.simplefilter("ignore", FluxtrapolationWarning)
+                roles = site_roles(Store(store or state.store), load_scenario(folder.path / state.scenario_file))
+        except FluxtrapolationError as error:
+            warnings.warn(
+                f"No map of '{name}': {error} Name the store with --store.", FluxtrapolationWarning, stacklevel=2
+            )
+            continue
+        found[name] = roles.filter(pl.col("role") != "unused").select(pl.lit(name).alias("scenario"), pl.all())
+    empty = {"scenario": pl.String, "site_id": pl.String, "lat": pl.Float64, "lon": pl.Float64}
+    schema = {**empty, "igbp": pl.String, "role": pl.String}
+    return pl.concat([frame.select(list(schema)) for frame in found.values()]) if found else pl.DataFrame(schema=schema)
+
+
+def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[str]) -> pl.DataFrame:
+    """One row per run and selection: rows, seconds, configuration, or why it failed."""
+    rows = []
+    for folder, state in states:
+        config = state.config
+        trials = folder.trials()
+        for selection in _shown(state, selections):
+            number = state.selection.get(selection)
+            params = trials[number].params if number is not None else {}
+            reason = state.error or (f"the run is {state.status}" if state.status != "complete" else None)
+            rows.append(
+                {
+                    "target": config.target,
+                    "scenario": config.scenario,
+                    "model": config.model,
+                    "selection": selection,
+                    "profile": config.profile,
+                    "train_rows": state.rows.train if state.rows else None,
+                    "validation_rows": state.rows.validation if state.rows else None,
+                    "test_rows": state.rows.test if state.rows else None,
+                    "max_rows": config.max_rows,
+                    "seconds": sum(state.seconds.values()) if state.seconds else None,
+                    "config": json.dumps(params) if params else None,
+                    "reason": reason,
+                }
+            )
+    return pl.DataFrame(
+        rows,
+        schema_overrides={"max_rows": pl.Int64, "seconds": pl.Float64, "config": pl.String, "reason": pl.String},
+        infer_schema_length=None,
+    )
+
+
+def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | Path]) -> dict[str, Any]:
+    from fluxtrapolation.data.manifest import utc_now
+
+    first = states[0][1]
+    commands = []
+    for _, state in states:
+        config = state.config
+        limit = f" --max-rows {config.max_rows}" if config.max_rows is not None else ""
+        commands.append(
+            f"fluxtrapolation train --store {state.store} --scenario {config.scenario} --target {config.target} "
+            f"--model {config.model} --profile {config.profile}{limit} --seed {config.seed} --out {places[0]}"
+        )
+    notes = {f"{folder.name}: {note}" for folder, state in states for note in state.notes}
+    return {
+        "created": f"{utc_now():%Y-%m-%d %H:%M} UTC",
+        "commands": [*dict.fromkeys(commands), f"fluxtrapolation report {places[0]} --out report/"],
+        "versions": dict(first.environment) | {"fluxtrapolation": __version__},
+        "hashes": {f"store {state.store}": state.config.store_hash for _, state in states}
+        | {f"scenario {state.config.scenario}": state.config.scenario_hash for _, state in states},
+        "notes": sorted(notes),
+    }
