@@ -63,7 +63,7 @@ def evaluate(
     y_pred : array_like, shape (n,), optional
         Predictions for the rows of a part, in the target's unit.
     model, selection : str, optional
-        Labels in the scores, for a part.
+        Labels in the scores.
     **options
         ``protocol`` ('paper' or 'measured') and the rest of :func:`fluxtrapolation.evaluation.evaluate`.
 
@@ -98,4 +98,5 @@ def evaluate(
         return score(Predictions(rows.to_frame(y_pred), who, where=f"The {rows.name} part"), **options)
     if y_pred is not None:
         raise EvaluationError("y_pred goes with a part of a split; a table or file holds its own column y_pred.")
-    return score(Predictions.read(rows) if isinstance(rows, str | Path) else rows, **options)
+    table = Predictions.read(rows) if isinstance(rows, str | Path) else rows
+    return score(table, model=model or None, selection=selection or None, **options)

@@ -236,6 +236,7 @@ def test_the_page_says_what_it_must(full: tuple[Path, str, Page]) -> None:
         "Worst site: XX-003",
         "observed minus predicted",
         "Every cell of the table has a number",
+        "Means of ISO weeks with at least 4 valid days.",
         "all three, by year 30",
     ):
         assert words in page.text, words

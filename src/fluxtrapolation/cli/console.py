@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,12 +70,17 @@ def warnings_as_notes() -> Iterator[None]:
 
 
 class SiteProgress:
-    """A progress bar over sites, for importers and the simulator: call it with (site, done, total)."""
+    """Progress over sites, for importers and the simulator: call it with (site, done, total).
+
+    A bar in a terminal; elsewhere (a log, a pipe) a plain line every ten seconds.
+    """
 
     def __init__(self, what: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._progress = Progress(
+        self._what = what
+        self._told = time.monotonic()
+        self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -82,15 +88,20 @@ class SiteProgress:
             console=err,
             transient=True,
         )
-        self._task = self._progress.add_task(what, total=None)
-        self._what = what
+        self._task = self._bar.add_task(what, total=None)
 
     def __call__(self, site: str, done: int, total: int) -> None:
-        self._progress.update(self._task, description=f"{self._what} {site}", completed=done, total=total)
+        if err.is_terminal:
+            self._bar.update(self._task, description=f"{self._what} {site}", completed=done, total=total)
+        elif time.monotonic() - self._told > 10:
+            self._told = time.monotonic()
+            say(f"{self._what}: {done} of {total}")
 
     def __enter__(self) -> SiteProgress:
-        self._progress.start()
+        if err.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if err.is_terminal:
+            self._bar.stop()

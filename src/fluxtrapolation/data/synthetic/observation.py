@@ -74,7 +74,7 @@ def gaps(weather: Weather, potential: Array, rng: np.random.Generator) -> NDArra
     dark = potential <= 0.0
     outage = red_noise(rng, n, 0.992) > np.float32(rng.normal(1.15, 0.25))
     chance = np.where(
-        dark, 0.05 + 0.75 / (1.0 + np.exp(np.minimum((weather.wind - np.float32(1.6)) / 0.35, 30.0))), 0.05
+        dark, 0.05 + 0.8 / (1.0 + np.exp(np.minimum((weather.wind - np.float32(2.3)) / 0.35, 30.0))), 0.05
     )
     chance = chance + 0.5 * np.repeat(np.minimum(weather.precipitation / 15.0, 0.7), HOURS)
     lost = outage | (rng.random(n, dtype=np.float32) < chance)
@@ -114,7 +114,7 @@ def observe(truth: TrueFluxes, traits: Traits, qc: NDArray[np.int8], rng: np.ran
     filled_le = le * (1.0 + np.float32(0.15) * red_noise(rng, n, 0.985))
     seen_nee = np.where(measured, nee + sd_nee * _laplace(rng, n), filled_nee)
     seen_le = np.where(measured, le + sd_le * _laplace(rng, n), filled_le)
-    partitioned = truth.reco * (1.0 + np.float32(0.14) * red_noise(rng, n, 0.98))
+    partitioned = truth.reco * (1.0 + np.float32(0.22) * red_noise(rng, n, 0.97))
     return Observed(
         gpp=np.asarray(partitioned - seen_nee, dtype=np.float32),
         nee=np.asarray(seen_nee, dtype=np.float32),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from fluxtrapolation import __version__
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.synthetic.plan import PlannedSite, Profile, plan_world
@@ -43,7 +43,7 @@ def world_source(profile: str, sites: int, years: tuple[int, int], seed: int) ->
             "note": NOTE,
         },
         retrieved=utc_now(),
-        package_version=metadata.version("fluxtrapolation"),
+        package_version=__version__,
     )
 
 
