@@ -31,6 +31,7 @@ MODELS = ("lr", "xgb")
 DRAWS = ("random-1", "random-2", "random-3")
 SCENARIOS = ("later", *DRAWS, "warm")
 FAMILIES = {"later": "years", "warm": "temperature"} | dict.fromkeys(DRAWS, "random")
+BY_HAND = "<!-- Below: written by hand, kept when the page is made again. -->"
 HELD_OUT = ("--n-test", "24", "--n-validation", "12")
 
 
@@ -73,9 +74,16 @@ def main() -> int:
             return code
         timed.append((step, time.perf_counter() - begin))
     if options.page is not None:
-        write_bytes_atomic(options.page, page(options.out, timed).encode())
+        kept = by_hand(options.page)
+        write_bytes_atomic(options.page, (page(options.out, timed) + kept).encode())
         print(options.page)
     return 0
+
+
+def by_hand(path: Path) -> str:
+    """What a person wrote at the end of an earlier page: kept, since no command can make it."""
+    text = path.read_text() if path.is_file() else ""
+    return "\n" + text[text.index(BY_HAND) :] if BY_HAND in text else f"\n{BY_HAND}\n"
 
 
 def page(out: Path, timed: Sequence[tuple[list[str], float]]) -> str:
@@ -99,18 +107,17 @@ def _head(out: Path, timed: Sequence[tuple[list[str], float]]) -> str:
     info = Store(out / "towers").info()
     options = info["sources"][0]["options"]
     shown = "\n".join(f"fluxtrapolation {_generic(step, out)}" for step, _ in timed)
-    seconds = "\n".join(
-        f"| `{step[0]} {step[1] if step[0] != 'train' else ''}`".rstrip("` ") + f"` | {s:,.1f} |" for step, s in timed
-    )
+    seconds = "\n".join(f"| `{_name(step)}` | {taken:,.1f} |" for step, taken in timed)
+    source = info["sources"][0]
+    night = "night" if options["gpp"] == "nt" else "day"
     return f"""# FLUXNET2015: real towers, three designed scenarios
 
-{info["sites"]} towers, {info["rows"]:,} hours from {info["first"][:4]} to {info["last"][:4]}, {info["measured"]:,} of them
-with `qc_mask` 1 under the rule `{options["qc"]}` ({options["qc_rule"]}); GPP from the
-{"night" if options["gpp"] == "nt" else "day"}-time partitioning. Data: {info["sources"][0]["citation"]}
-Licence {info["sources"][0]["licence"]}.
+{info["sites"]} towers, {info["rows"]:,} hours from {info["first"][:4]} to {info["last"][:4]}.
+{info["measured"]:,} of them have `qc_mask` 1 under the rule `{options["qc"]}`: {options["qc_rule"].split("= 1 ")[-1]}.
+GPP is from the {night}-time partitioning. Licence {source["licence"]}; {source["citation"]}
 
-The covariates are what this data set holds: {", ".join(info["covariates"])} and the plant functional type. There are no
-satellite covariates and no ET in it, so these numbers are **not** comparable with the published board.
+The covariates are what this data set holds: {", ".join(info["covariates"])}, and the plant functional type.
+It has no satellite covariates and no ET, so these numbers are **not** comparable with the published board.
 Protocol `paper`: every test hour counts, gap-filled ones too.
 
 - **later** (rule `years`): train up to 2007, validation 2008, test from 2009, at the same towers.
@@ -127,11 +134,17 @@ python examples/fluxnet2015.py fluxnet2015.zarr --out work --page docs/results/f
 {shown}
 ```
 
-Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Store content hash `{info["data_hash"][:16]}`.
+Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}.
+Store content hash `{info["data_hash"][:16]}`.
 
 | command | seconds |
 |---|---:|
 {seconds}"""
+
+
+def _name(step: Sequence[str]) -> str:
+    words = list(step[:2]) if step[0] in ("data", "scenario") else [step[0]]
+    return " ".join([*words, Path(step[-1]).stem] if words[0] == "scenario" else words)
 
 
 def _generic(step: Sequence[str], out: Path) -> str:
@@ -156,7 +169,8 @@ def _sizes(out: Path) -> str:
         r = state.rows
         digest = load_scenario(out / "scenarios" / f"{name}.yaml").sha256[:12]
         rows.append(
-            f"| {name} | {r.train:,} | {r.train_available:,} | {r.validation:,} | {r.test:,} | {r.test_domains} | `{digest}` |"
+            f"| {name} | {r.train:,} | {r.train_available:,} | {r.validation:,} | {r.test:,} "
+            f"| {r.test_domains} | `{digest}` |"
         )
     profile = states[0].config.profile
     limit = states[0].config.max_rows
@@ -196,10 +210,10 @@ def _skills(scores: Scores, target: str) -> str:
 
 
 def _spread(values: dict[str, pl.DataFrame], target: str) -> str:
-    """Lowest and highest of the three draws beside the difference the model makes in the mean of the draws."""
+    """Range over the three draws, beside what the model changes in the mean of the draws."""
     rows = [
-        "| summary | scale | lr: lowest to highest draw | xgb: lowest to highest draw | draw range / model difference |",
-        "|---|---|---:|---:|---:|",
+        "| summary | scale | lr: three draws | xgb: three draws | range (mean of both) | xgb minus lr |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for summary, frame in values.items():
         for scale in BOARD_SCALES:
@@ -208,9 +222,9 @@ def _spread(values: dict[str, pl.DataFrame], target: str) -> str:
                 for model in MODELS
             }
             spread = sum(max(v) - min(v) for v in of.values()) / len(MODELS)
-            difference = abs(sum(of["lr"]) - sum(of["xgb"])) / len(DRAWS)
+            difference = (sum(of["xgb"]) - sum(of["lr"])) / len(DRAWS)
             ranges = " | ".join(f"{min(of[m]):.3f} to {max(of[m]):.3f}" for m in MODELS)
-            rows.append(f"| {summary} | {scale} | {ranges} | {spread / difference:.1f} |")
+            rows.append(f"| {summary} | {scale} | {ranges} | {spread:.3f} | {difference:+.3f} |")
     return "\n".join(rows)
 
 
