@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import fluxtrapolation
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
 
 project = "fluxtrapolation"
 author = "The fluxtrapolation developers"
@@ -18,8 +20,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "cli_r
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "img"]
-# Pages of other origin appear when they exist: results of runs, the description of the simulator.
-suppress_warnings = ["toc.empty_glob"]
+smartquotes = False  # two hyphens are an option
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
@@ -31,3 +32,16 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"fluxtrapolation {release}"
 html_copy_source = False
+
+
+def leave_out_what_is_not_there(app: Any, page: str, source: list[str]) -> None:  # noqa: ARG001
+    """Drop globs of the table of contents that match nothing yet: results come and go with the runs that made them."""
+    if page == "index":
+        for pattern in ("synthetic*", "results/*"):
+            if not any(HERE.glob(f"{pattern}.md")):
+                source[0] = source[0].replace(f"{pattern}\n", "")
+
+
+def setup(app: Any) -> None:
+    """Connect the function above."""
+    app.connect("source-read", leave_out_what_is_not_there)

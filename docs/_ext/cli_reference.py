@@ -35,8 +35,9 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """Such as ``--sites A,B`` or ``FILES...``."""
-        return f"{self.spelling} {self.value}".rstrip() if self.is_option else self.spelling + "..." * self.several
+        """Such as ``--sites A,B``, ``--model TEXT...`` (may be given more than once) or ``FILES...``."""
+        text = f"{self.spelling} {self.value}".rstrip() if self.is_option else self.spelling
+        return text + "..." * self.several
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,17 @@ class Command:
 
     @property
     def usage(self) -> str:
-        needed = [
-            f"{one.label} [{one.label} ...]" if one.several and one.is_option else one.label
-            for one in self.parameters
-            if one.required
-        ]
-        return " ".join([self.name, *needed, "[OPTIONS]"])
+        return " ".join([self.name, *(one.label for one in self.parameters if one.required), "[OPTIONS]"])
 
 
 def commands(app: Any = None, words: tuple[str, ...] = ()) -> Iterator[Command]:
-    """Every command of the program, in the order of its help page."""
+    """Every command of the program: the groups first, each in its order."""
     if app is None:
         from fluxtrapolation.cli.main import app
-    for one in app.registered_commands:
-        yield Command((*words, one.name or one.callback.__name__.replace("_", "-")), one.callback)
     for group in app.registered_groups:
         yield from commands(group.typer_instance, (*words, group.name))
+    for one in app.registered_commands:
+        yield Command((*words, one.name or one.callback.__name__.replace("_", "-")), one.callback)
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
@@ -108,12 +104,18 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
 
 def markdown(command: Command) -> list[str]:
     """Lines of MyST: heading, usage, help, table of arguments and options."""
-    lines = [f"## {' '.join(command.words)}", "", "```text", command.usage, "```", "", *command.help.splitlines(), ""]
+    lines = [f"## {' '.join(command.words)}", "", "```text", command.usage, "```", ""]
+    lines += [*_plain(command.help).splitlines(), ""]
     lines += ["| | | default |", "|---|---|---|"]
     for one in command.parameters:
-        cells = (f"`{one.label}`", one.help + " **Required.**" * one.required, one.default)
+        cells = (f"`{one.label}`", _plain(one.help) + " **Required.**" * one.required, _plain(one.default))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return [*lines, ""]
+
+
+def _plain(text: str) -> str:
+    """Text whose underscores and stars are themselves."""
+    return text.replace("_", "\\_").replace("*", "\\*")
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import write_tiny_store
 from fluxtrapolation.data.store import Store
+from tiny import write_tiny_store
 
 
 def cli(*words: object, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import tiny_frame, tiny_record
 from fluxtrapolation.data.importers import import_towers
 from fluxtrapolation.data.importers.benchmark_csv import estimate_utc_offset, export_benchmark_csv
 from fluxtrapolation.data.manifest import Source, utc_now
@@ -17,6 +16,7 @@ from fluxtrapolation.data.solar import potential_radiation, solar_covariates
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
 from fluxtrapolation.errors import DataError, FluxtrapolationError
+from tiny import tiny_frame, tiny_record
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import tiny_frame, tiny_record, write_tiny_store
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
@@ -27,6 +26,7 @@ from fluxtrapolation.errors import (
     SchemaVersionError,
     UnitError,
 )
+from tiny import tiny_frame, tiny_record, write_tiny_store
 
 
 def _source(**options: object) -> Source:
@@ -157,7 +157,7 @@ _KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from conftest import tiny_frame, tiny_record
+from tiny import tiny_frame, tiny_record
 from fluxtrapolation.data.manifest import Source
 from fluxtrapolation.data.writer import StoreWriter
 from datetime import datetime, UTC

@@ -490,6 +490,15 @@ class TestBadTowers:
         assert again.site_ids == ("ZZ-Ber", "ZZ-Cal")
         assert again.manifest.failures == {}
 
+    @pytest.mark.parametrize("kept", [8, 16, 17, 0.5, 0.9, -1])
+    def test_a_cut_chunk_is_always_found(self, tmp_path: Path, pair: tuple[Path, Path], kept: float) -> None:
+        """Blosc itself may read on past the end of a cut chunk and return numbers."""
+        source, table = pair
+        chunk = source / "nee" / "1.0"
+        whole = chunk.read_bytes()
+        chunk.write_bytes(whole[: int(len(whole) * kept)] if 0 < kept < 1 else whole[: int(kept)])
+        self.run(tmp_path, source, table, "chunk nee/1.0 has")
+
     @pytest.mark.parametrize("name", ["ta", "nee", "nee_qc"])
     def test_absent_chunk_is_not_taken_for_missing_values(
         self, tmp_path: Path, pair: tuple[Path, Path], name: str

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import write_tiny_store
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import MissingColumnError, ModelError, RunError, ScenarioError
 from fluxtrapolation.evaluation import Predictions
@@ -21,6 +20,7 @@ from fluxtrapolation.runs.folder import RunFolder, Trial
 from fluxtrapolation.runs.gather import gather
 from fluxtrapolation.runs.search import best_trials, domain_rmse, strategies
 from fluxtrapolation.scenarios import DesignOptions, Scenario, design, make_split
+from tiny import write_tiny_store
 
 
 @pytest.fixture(scope="module")

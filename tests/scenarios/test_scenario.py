@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import tiny_frame, tiny_record, write_tiny_store
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
 from fluxtrapolation.errors import FluxtrapolationWarning, ScenarioError
 from fluxtrapolation.scenarios import DesignOptions, Scenario, Years, design, load_scenario, scenario_names
+from tiny import tiny_frame, tiny_record, write_tiny_store
 
 
 def test_published_scenarios_have_the_published_sizes() -> None:

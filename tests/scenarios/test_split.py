@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import tiny_frame, tiny_record, write_tiny_store
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
@@ -18,6 +17,7 @@ from fluxtrapolation.errors import DataError, FluxtrapolationWarning, MissingCol
 from fluxtrapolation.scenarios import DesignOptions, Scenario, design, make_split, site_roles
 from fluxtrapolation.scenarios.part import _share
 from fluxtrapolation.scenarios.windows import blocks
+from tiny import tiny_frame, tiny_record, write_tiny_store
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 
 from fluxtrapolation.data.importers.hourly import STEP_MIN, Packed
+from fluxtrapolation.data.importers.zarr_framed import framed_store_class, is_blosc
 from fluxtrapolation.errors import DataError, MissingColumnError, UnitError, did_you_mean
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class FluxnetZarr:
     def __init__(self, source: str | Path) -> None:
         self.source = str(source)
         self.remote = "://" in self.source
+        self._framed: set[str] = set()
         self._group = self._open()
         self._arrays: dict[str, Any] = {}
         self.sites = self._read_sites()
@@ -139,7 +141,7 @@ class FluxnetZarr:
     def _open(self) -> Any:
         try:
             import zarr
-            from zarr.storage import FsspecStore
+            from zarr.storage import FsspecStore, LocalStore
         except ImportError:
             raise DataError(
                 "Reading Zarr needs a library that is not installed. Run: pip install 'fluxtrapolation[zarr]'."
@@ -150,9 +152,12 @@ class FluxnetZarr:
                 f"{self.source} is not a Zarr store: it has none of .zmetadata, .zgroup and zarr.json. "
                 "Give the folder or address that ends in .zarr."
             )
-        store: Any = self.source
-        if self.remote:
+        store: Any
+        if not self.remote:
+            store = LocalStore(self.source, read_only=True)
+        else:
             store = FsspecStore.from_url(self.source, storage_options=self._storage_options(), read_only=True)
+        store = framed_store_class()(store, self._framed)
         try:
             return self._fetch(lambda: zarr.open_group(store, mode="r", zarr_format=metadata), "the metadata")
         except (KeyError, TypeError, FileNotFoundError) as error:
@@ -263,6 +268,8 @@ class FluxnetZarr:
                     f"The Zarr store {self.source} has no variable {name}.{did_you_mean(name, held)} "
                     f"It holds: {', '.join(held) or 'nothing that it lists'}."
                 ) from None
+            if is_blosc(self._arrays[name]):
+                self._framed.add(name)
         return self._arrays[name]
 
     def _held(self) -> list[str]:

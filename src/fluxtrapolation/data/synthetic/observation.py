@@ -51,7 +51,7 @@ def satellite(weather: Weather, land: LandState, traits: Traits, rng: np.random.
 
 
 # Standard deviation of a half-hour's random error of the CO2 flux F, umol m-2 s-1, as intercept and slope on |F|, for
-# F > 0 and for F < 0 (Richardson et al. 2006, table 4).
+# F > 0 and for F < 0: the linear fits of Richardson et al. (2006) for forests and for a grassland.
 _NEE_ERROR: Final = {"forest": ((0.62, 0.63), (1.42, 0.19)), "grassland": ((0.38, 0.30), (0.47, 0.12))}
 
 

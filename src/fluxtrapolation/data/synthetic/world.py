@@ -125,7 +125,7 @@ def write_planned(
     def make(tower: PlannedSite) -> str:
         simulated = simulate_site(tower.facts, hours_of_years(tower.first_year, tower.last_year), seed=seed)
         # The tests prove what check=True would check again for every tower.
-        writer.add(simulated.record(), simulated.frame, notes=(NOTE,), check=False)
+        writer.add(simulated.record(), simulated.frame, check=False)
         return tower.facts.site_id
 
     finished = len(planned) - len(todo)
