@@ -1,4 +1,4 @@
-"""Sphinx configuration: MyST pages, the version from the package, the command line reference from the program itself."""
+"""Sphinx configuration: MyST pages, the version from the package, the command line reference from the program."""
 
 from __future__ import annotations
 
