@@ -208,11 +208,11 @@ BAD_USAGE = {
     "unknown flag": (["data", "info", "world", "--jsn"], "--jsn"),
     "missing flag": (["train", "--store", "world"], "--scenario"),
     "bad years": (["data", "synth", "--out", "w2", "--years", "twenty"], "Write them as 2015:2022"),
-    "no source": (["data", "import", "nowhere", "--out", "t"], "There is no nowhere"),
+    "no source": (["data", "import", "nowhere", "--out", "t"], "nowhere does not exist"),
     "no predictions": (["evaluate", "nowhere.parquet", "--out", "s.parquet"], "nowhere.parquet does not exist"),
     "bad ending": (["evaluate", "draw.yaml", "--out", "s.xlsx"], "must end in .parquet or .csv"),
     "no runs": (["report", "nowhere", "--out", "rep"], "nowhere does not exist"),
-    "rule": (["scenario", "design", "--store", "world", "--rule", "warm", "--out", "x.yaml"], "no rule 'warm'"),
+    "rule": (["scenario", "design", "--store", "world", "--rule", "warm", "--out", "x.yaml"], "'warm' is not one of"),
     "published name": (
         ["scenario", "design", "--store", "world", "--rule", "random", "--out", "spatial.yaml"],
         "name of a published scenario",

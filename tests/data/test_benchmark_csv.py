@@ -145,7 +145,7 @@ def test_a_repaired_file_is_read_when_the_import_is_run_again(store: Store, tmp_
 
 
 def test_missing_places(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no"):
+    with pytest.raises(DataError, match="does not exist"):
         import_towers(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="neither a Zarr store nor CSV files"):

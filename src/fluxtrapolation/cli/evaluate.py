@@ -71,6 +71,7 @@ def evaluate(
 
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise EvaluationError(f"--out {out} must end in .parquet or .csv.")
+    labels: dict[str, Any] = {"target": target, "model": model, "selection": selection, "scenario": scenario}
     found = _expand(files)
     parts = []
     for number, file in enumerate(found, start=1):
@@ -79,17 +80,16 @@ def evaluate(
         predictions = Predictions.read(file)
         if protocol is Protocol.measured:
             predictions = _with_qc(predictions, store)
+        # Labels are for bare tables. Beside other files, one with its own identity keeps it.
+        named: dict[str, Any] = labels if predictions.identity is None or len(found) == 1 else {}
         parts.append(
             score(
                 predictions,
                 protocol=protocol.value,
                 domain=domain.value if domain else None,
                 domain_column=domain_column,
-                target=target,
-                model=model,
-                selection=selection,
-                scenario=scenario,
                 allow_missing=allow_missing,
+                **named,
             )
         )
     scores = Scores.concat(parts)
@@ -116,19 +116,21 @@ def table(
     target: Annotated[str, typer.Option("--target", help="GPP, NEE or ET.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .md, .tex or .html.", show_default=False)],
     summary: Annotated[str, typer.Option("--summary", help="median, q90 or cvar10 over domains.")] = "median",
-    baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0.")] = "lr",
+    baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0; 'none' for no skill.")] = "lr",
     metric: Annotated[str, typer.Option("--metric", help="Metric in the cells.")] = "rmse",
     json: JsonFlag = False,
 ) -> None:
     """Make the board's table of one target: a row per model, a column per scenario and scale, skill score first."""
     from fluxtrapolation.evaluation import Scores, pivot, write_table
 
-    wide = pivot(Scores.read(*scores), target=target, baseline=baseline, summary=summary, metric=metric)
-    caption = f"{target}: {summary} of {metric} over domains; skill score against {baseline}"
+    against = None if baseline == "none" else baseline
+    wide = pivot(Scores.read(*scores), target=target, baseline=against, summary=summary, metric=metric)
+    caption = f"{target}: {summary} of {metric} over domains" + (f"; skill score against {against}" if against else "")
     path = write_table(wide, out, caption=caption)
     if "note" in wide.columns:
         for row in wide.filter(wide["note"].is_not_null()).iter_rows(named=True):
-            say(f"note: {row['model']} ({row['selection']}): {row['note']}")
+            name = f"{row['model']} ({row['selection']})" if row["selection"] else row["model"]
+            say(f"note: {name}: {row['note']}")
     if json:
         emit_json({"path": str(path), "summary": summary, "rows": wide.to_dicts()})
     else:

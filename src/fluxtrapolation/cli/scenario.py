@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,13 @@ import typer
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, out, say
 
 app = typer.Typer(no_args_is_help=True, help="Which towers and years are train, validation and test.")
+
+
+class RuleName(StrEnum):
+    years = "years"
+    random = "random"
+    temperature = "temperature"
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
@@ -67,7 +75,7 @@ def show(
 @app.command()
 def design(
     store: Annotated[Path, typer.Option("--store", help="Folder of the store.", show_default=False)],
-    rule: Annotated[str, typer.Option("--rule", help="years, random or temperature.", show_default=False)],
+    rule: Annotated[RuleName, typer.Option("--rule", help="See above.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Scenario file to write (.yaml).", show_default=False)],
     n_test: Annotated[int, typer.Option("--n-test", help="Test towers (random, temperature).")] = 40,
     n_validation: Annotated[int, typer.Option("--n-validation", help="Validation towers (random, temperature).")] = 20,
@@ -103,7 +111,7 @@ def design(
         raise ScenarioError(f"{label!r} is the name of a published scenario. Choose another --out or --name.")
     scenario = make(
         Store(store),
-        rule,
+        rule.value,
         name=label,
         options=DesignOptions(
             n_test=n_test,

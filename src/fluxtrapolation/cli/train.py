@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,12 @@ from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, err, s
 
 if TYPE_CHECKING:
     from fluxtrapolation.runs import CellResult, Trial
+
+
+class ProfileName(StrEnum):
+    paper = "paper"
+    quick = "quick"
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
@@ -31,8 +38,9 @@ def train(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.", show_default=False)],
     profile: Annotated[
-        str, typer.Option("--profile", help="paper: 10 configurations, all rows. quick: 2, at most 300,000 train rows.")
-    ] = "paper",
+        ProfileName,
+        typer.Option("--profile", help="paper: 10 configurations, all rows. quick: 2, at most 300,000 train rows."),
+    ] = ProfileName.paper,
     configurations: Annotated[
         int | None, typer.Option("--configurations", min=1, help="Configurations to try. Default: the profile's.")
     ] = None,
@@ -63,7 +71,7 @@ def train(
         models=model,
         out=out,
         options=TrainOptions(
-            profile=profile,
+            profile=profile.value,
             n_configurations=configurations,
             max_rows=max_rows,
             seed=seed,

@@ -39,12 +39,13 @@ class SiteRecord(_Strict):
     map_mm: float | None = None
     utc_offset_h: float
     native_step_min: int = 60
-    first_hour: datetime
-    last_hour: datetime
-    hours: int
-    measured_hours: int
     licence: str | None = None
     source: str
+    # Counted from the rows by the writer, whatever is given here.
+    first_hour: datetime = datetime.min
+    last_hour: datetime = datetime.min
+    hours: int = 0
+    measured_hours: int = 0
 
 
 class SiteEntry(_Strict):

@@ -128,8 +128,7 @@ class StoreWriter:
         Parameters
         ----------
         record : SiteRecord
-            Its ``first_hour``, ``last_hour``, ``hours`` and ``measured_hours`` are taken from ``frame``, whatever
-            they say.
+            Its ``first_hour``, ``last_hour``, ``hours`` and ``measured_hours`` are counted from ``frame``.
         frame : polars.DataFrame
             ``time``, the store's covariates and targets, ``qc_mask``; any order of columns.
         notes : sequence of str

@@ -191,6 +191,10 @@ def _baseline(table: pl.DataFrame, model: str, selection: str) -> pl.DataFrame:
     return rows.select(*CELL, pl.col("value").alias("baseline"))
 
 
+def _cell(cell: dict[str, str]) -> str:
+    return f"{cell['scenario']}/{cell['scale']}"
+
+
 def _overall(cells: pl.DataFrame) -> pl.DataFrame:
     wanted = cells.group_by("target").agg(pl.struct("scenario", "scale").unique(maintain_order=True).alias("wanted"))
     has = pl.col("skill").is_not_null()
@@ -198,13 +202,19 @@ def _overall(cells: pl.DataFrame) -> pl.DataFrame:
         pl.col("skill").mean().alias("mean"),
         has.sum().cast(pl.Int64).alias("n_cells"),
         pl.struct("scenario", "scale").filter(has).alias("held"),
+        pl.struct("scenario", "scale").filter(~has & pl.col("value").is_not_null()).alias("undefined"),
     )
     rows = []
     for row in runs.join(wanted, on="target", how="left", nulls_equal=True).iter_rows(named=True):
-        lacking = [f"{one['scenario']}/{one['scale']}" for one in row["wanted"] if one not in row["held"]]
-        note = f"{len(lacking)} of {len(row['wanted'])} cells missing: {examples(lacking)}" if lacking else None
+        missing = [one for one in row["wanted"] if one not in row["held"]]
+        flat = [_cell(one) for one in missing if one in row["undefined"]]
+        lacking = [_cell(one) for one in missing if one not in row["undefined"]]
+        reasons = [f"{len(lacking)} of {len(row['wanted'])} cells missing: {examples(lacking)}"] if lacking else []
+        if flat:
+            reasons.append(f"no skill where the baseline's error is 0 or undefined: {examples(flat)}")
+        note = "; ".join(reasons) or None
         rows.append(
-            (row["target"], row["model"], row["selection"], None if lacking else row["mean"], row["n_cells"], note)
+            (row["target"], row["model"], row["selection"], None if missing else row["mean"], row["n_cells"], note)
         )
     kinds = {
         "target": pl.String,

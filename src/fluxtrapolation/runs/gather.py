@@ -17,7 +17,7 @@ from fluxtrapolation.errors import FluxtrapolationError, FluxtrapolationWarning,
 from fluxtrapolation.evaluation import Predictions, Scores, evaluate
 from fluxtrapolation.runs.folder import RunFolder, RunState, find_runs
 from fluxtrapolation.runs.predict import seasonal_cycle
-from fluxtrapolation.scenarios import load_scenario, site_roles
+from fluxtrapolation.scenarios import load_scenario, scenario_names, site_roles
 from fluxtrapolation.schema import SELECTIONS
 
 Progress = Callable[[str, int, int], None]
@@ -154,14 +154,25 @@ def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | P
 
     first = states[0][1]
     commands = []
-    for _, state in states:
+    for folder, state in states:
         config = state.config
-        limit = f" --max-rows {config.max_rows}" if config.max_rows is not None else ""
-        commands.append(
-            f"fluxtrapolation train --store {state.store} --scenario {config.scenario} --target {config.target} "
-            f"--model {config.model} --profile {config.profile}{limit} --seed {config.seed} --out {places[0]}"
-        )
-    notes = {f"{folder.name}: {note}" for folder, state in states for note in state.notes}
+        named = config.scenario in scenario_names()
+        words = [
+            f"fluxtrapolation train --store {state.store}",
+            f"--scenario {config.scenario if named else folder.path / state.scenario_file}",
+            f"--target {config.target} --model {config.model} --profile {config.profile}",
+            f"--configurations {config.n_configurations}" if config.n_configurations > 1 else "",
+            f"--max-rows {config.max_rows}" if config.max_rows is not None else "",
+            f"--time-limit {config.time_limit:g}" if config.time_limit is not None else "",
+            f"--seed {config.seed} --out {places[0]}",
+        ]
+        commands.append(" ".join(word for word in words if word))
+    # What a scenario lacks in the store is the same for all its runs: told once.
+    notes = {
+        f"{state.config.scenario if note.startswith('the store lacks') else folder.name}: {note}"
+        for folder, state in states
+        for note in state.notes
+    }
     return {
         "created": f"{utc_now():%Y-%m-%d %H:%M} UTC",
         "commands": [*dict.fromkeys(commands), f"fluxtrapolation report {places[0]} --out report/"],

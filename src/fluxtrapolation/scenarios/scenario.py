@@ -211,13 +211,13 @@ class Scenario(BaseModel):
                     ("test", self.test),
                     ("validation", self.validation),
                     ("train", self.train or ()),
-                    ("listed", self.sites),
                 )
                 if part and any(site not in held for site in part)
             )
+            which = f"{counts} sites; " if self.kind == "sites" else ""
             message = (
                 f"Scenario '{self.name}': the store lacks {len(absent)} of {len(self.listed_sites)} listed sites "
-                f"({counts} sites; for example {examples(absent)})."
+                f"({which}for example {examples(absent)})."
             )
             if strict:
                 raise ScenarioError(f"{message} Import them, or drop --strict to go on with the sites there are.")

@@ -25,7 +25,7 @@ def detect_format(source: str) -> str:
         raise DataError(f"{source} is not the address of a Zarr store (.zarr). Say what it is with --format.")
     path = Path(source)
     if not path.exists():
-        raise DataError(f"There is no {source}. Check the path.")
+        raise DataError(f"{source} does not exist. Check the path.")
     if path.is_dir():
         if any((path / name).exists() for name in (".zmetadata", ".zgroup", "zarr.json")):
             return "fluxnet2015-zarr"
@@ -64,6 +64,11 @@ def import_towers(
     if kind == "benchmark-csv":
         from fluxtrapolation.data.importers.benchmark_csv import import_benchmark_csv
 
+        if (qc, gpp) != ("good", "nt"):
+            raise DataError(
+                "Benchmark files hold a ready qc_mask and one GPP: --qc and --gpp have no meaning for them. "
+                "Leave them out."
+            )
         return import_benchmark_csv(
             text, out, sites=sites, sites_table=sites_table, overwrite=overwrite, jobs=jobs, progress=progress
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from fluxtrapolation import __version__
 from fluxtrapolation.data.checks import check_site_facts
 from fluxtrapolation.data.manifest import SiteRecord, Source, utc_now
-from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
+from fluxtrapolation.data.sites import SiteFacts, load_sites, merge_facts, read_sites_table
 from fluxtrapolation.data.solar import potential_radiation
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
 from fluxtrapolation.errors import DataError, FluxtrapolationError, MissingColumnError, examples
-from fluxtrapolation.files import atomic_path
+from fluxtrapolation.files import atomic_path, sha256_of
 from fluxtrapolation.schema import (
     COVARIATES,
     IGBP,
@@ -58,8 +58,8 @@ def import_benchmark_csv(
     sites : sequence of str, optional
         Only these towers.
     sites_table : path, optional
-        Coordinates, IGBP and names; defaults to the packaged table, completed by ``tower_lat``, ``tower_lon`` and the
-        ``PFT_*`` columns of each file, which win over the packaged table.
+        Coordinates, IGBP and names; its gaps are filled from the packaged table. ``tower_lat``, ``tower_lon`` and the
+        ``PFT_*`` columns of a file win over both.
     overwrite : bool
         Replace a store made otherwise.
     jobs : int, optional
@@ -79,7 +79,9 @@ def import_benchmark_csv(
     """
     folder = Path(source)
     files = _site_files(folder, sites)
-    table = read_sites_table(sites_table) if sites_table is not None else load_sites()
+    table: Mapping[str, SiteFacts] = load_sites()
+    if sites_table is not None:
+        table = merge_facts(read_sites_table(sites_table), table)
     headers: dict[str, list[str]] = {}
     failures: dict[str, str] = {}
     for site, path in files.items():
@@ -97,14 +99,14 @@ def import_benchmark_csv(
         source=Source(
             name="FLUXtrapolation benchmark files",
             kind="benchmark-csv",
-            location=str(folder),
+            location=str(folder.resolve()),
             citation=(
                 "Fries, Nelson, Jung, Reichstein, Peters (2026). FLUXtrapolation: A benchmark on extrapolating "
                 "ecosystem fluxes. arXiv 2605.19812."
             ),
             options={
                 "time": "taken as it is; utc_offset_h estimated from SW_IN_POT_hourly",
-                "sites_table": str(sites_table) if sites_table else "packaged",
+                "sites_table_sha256": None if sites_table is None else sha256_of(Path(sites_table)),
             },
             retrieved=utc_now(),
             package_version=__version__,

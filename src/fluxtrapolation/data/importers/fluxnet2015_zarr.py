@@ -115,13 +115,13 @@ def import_fluxnet2015_zarr(
         out,
         targets=("GPP", "NEE"),
         covariates=(*METEO, *SOLAR_COVARIATES),
-        source=_source(zarr, sites=sites, sites_table=sites_table, qc=qc, gpp=gpp),
+        source=_source(zarr, sites_table=sites_table, qc=qc, gpp=gpp),
         overwrite=overwrite,
     )
     tower = _Tower(zarr, names, facts, FLAG_LIMITS[qc], writer)
     failed = _run_all(tower, chosen, writer, jobs=jobs, progress=progress)
     if not writer.done:
-        _discard(writer)
+        writer.discard()
         site, reason = min(failed.items())
         raise DataError(f"None of the {len(chosen)} towers of {zarr.source} could be imported. {site}: {reason}.")
     store = writer.finish()
@@ -303,9 +303,7 @@ def _check_choice(option: str, value: str, known: Mapping[str, Any]) -> None:
         raise DataError(f"{option}={value!r} is unknown.{did_you_mean(str(value), known)} Choose {' or '.join(known)}.")
 
 
-def _source(
-    zarr: FluxnetZarr, *, sites: Sequence[str] | None, sites_table: str | Path | None, qc: str, gpp: str
-) -> Source:
+def _source(zarr: FluxnetZarr, *, sites_table: str | Path | None, qc: str, gpp: str) -> Source:
     from fluxtrapolation import __version__
     from fluxtrapolation.data.manifest import Source, utc_now
     from fluxtrapolation.files import sha256_of
@@ -326,19 +324,8 @@ def _source(
             "qc_rule": rule[qc],
             "gpp": gpp,
             "gpp_variable": GPP_NAMES[gpp],
-            "sites": None if sites is None else sorted(set(sites)),
             "sites_table_sha256": None if sites_table is None else sha256_of(Path(sites_table)),
         },
         retrieved=utc_now(),
         package_version=__version__,
     )
-
-
-def _discard(writer: StoreWriter) -> None:
-    """Take away the empty folder of an import in which every tower failed."""
-    from fluxtrapolation.data.manifest import MANIFEST_NAME
-
-    (writer.path / MANIFEST_NAME).unlink(missing_ok=True)
-    for folder in (writer.path / "sites", writer.path):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

@@ -41,7 +41,7 @@ class RunRow:
 
 
 def write_report(
-    out_dir: Path,
+    out_dir: str | Path,
     *,
     title: str,
     scores: Scores | pl.DataFrame,
@@ -55,7 +55,7 @@ def write_report(
 
     Parameters
     ----------
-    out_dir : pathlib.Path
+    out_dir : path-like
         Made if absent. The page is written whole or not at all.
     title : str
         Heading of the page.
@@ -124,7 +124,7 @@ def write_report(
         "units": [(t, labels.target_name(t), labels.target_unit(t)) for t in board.targets],
     }
     html = _environment().get_template("page.html.j2").render(context)
-    path = out_dir / PAGE_NAME
+    path = Path(out_dir) / PAGE_NAME
     write_bytes_atomic(path, html.encode("utf-8"))
     return path
 
