@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,16 +27,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # where the parent is a file, even this fails
             temporary.unlink(missing_ok=True)
-        raise _plain(error, path) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        known = as_os_error(error)
+        if known is None:
+            raise
+        raise plain_error(known, path) from error
 
 
-def _plain(error: OSError, path: Path) -> Exception:
+def as_os_error(error: BaseException) -> OSError | None:
+    """The operating system's error behind an exception, or None.
+
+    Table libraries written in Rust raise errors of their own, with the system's number in the text: ``(os error 28)``.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def plain_error(error: OSError, path: Path) -> DataError:
+    """The error of a path that could not be written, in words and with the fix."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DataError(
             f"The disk is full: {path} could not be written. What was finished is kept; free some space and run "
@@ -47,7 +60,7 @@ def _plain(error: OSError, path: Path) -> Exception:
         return DataError(
             f"{path} cannot be written ({error.strerror}): a file or folder is in the way. Choose another."
         )
-    return error
+    return DataError(f"{path} cannot be written ({error.strerror}). Choose another place.")
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ alias tables below and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -103,6 +104,9 @@ IGBP: Final[Mapping[str, str]] = {
 
 PFT_PREFIX: Final = "PFT_"
 
+SITE_ID_RULE: Final = "at most 64 letters, digits, '-', '_' and '.', not beginning with '.'"
+"""What a site id is made of: it becomes a file name on every system."""
+
 SCALES: Final = ("hourly", "daily", "weekly", "monthly", "seasonal", "anom", "iav", "site-mean")
 """Temporal scales of the evaluation, fine to coarse."""
 
@@ -161,6 +165,11 @@ def canonical_column(name: str) -> str:
         if known.casefold() == folded:
             return known
     return COLUMN_ALIASES.get(folded, name)
+
+
+def is_site_id(text: str) -> bool:
+    """Whether ``text`` can name a site (:data:`SITE_ID_RULE`)."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", text) is not None
 
 
 def pft_column(igbp: str) -> str:

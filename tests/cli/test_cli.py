@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,6 +212,14 @@ BAD_USAGE = {
     "no source": (["data", "import", "nowhere", "--out", "t"], "nowhere does not exist"),
     "no predictions": (["evaluate", "nowhere.parquet", "--out", "s.parquet"], "nowhere.parquet does not exist"),
     "bad ending": (["evaluate", "draw.yaml", "--out", "s.xlsx"], "must end in .parquet or .csv"),
+    "bad name": (
+        ["scenario", "design", "--store", "world", "--rule", "random", "--n-test", "2", "--out", "my draw.yaml"],
+        "cannot be the name of a scenario",
+    ),
+    "seed": (
+        ["scenario", "design", "--store", "world", "--rule", "random", "--seed", "-1", "--out", "x.yaml"],
+        "greater than or equal to 0",
+    ),
     "no runs": (["report", "nowhere", "--out", "rep"], "nowhere does not exist"),
     "rule": (["scenario", "design", "--store", "world", "--rule", "warm", "--out", "x.yaml"], "'warm' is not one of"),
     "published name": (
@@ -250,6 +259,31 @@ def test_one_bad_tower_is_told_and_the_rest_imported(place: Path, tmp_path: Path
     assert "1 of 3 towers could not be read" in done.stderr
     assert last_line(done) == "towers"
     assert Store(tmp_path / "towers").site_ids == names[1:]
+
+
+def test_output_that_nobody_takes(place: Path) -> None:
+    command = [sys.executable, "-m", "fluxtrapolation.cli.main", "data", "info", "world", "--json"]
+    for shell in (f"{shlex.join(command)} | true", f"{shlex.join(command)} | head -c 1", f"{shlex.join(command)} >&-"):
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, (shell, done.stderr)
+        assert "Traceback" not in done.stderr
+    if Path("/dev/full").exists():
+        done = subprocess.run(
+            ["bash", "-c", f"{shlex.join(command)} > /dev/full"], cwd=place, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr and "No space left" in done.stderr
+
+
+def test_train_takes_lists_and_ends_with_2_if_nothing_came_of_it(place: Path, tmp_path: Path) -> None:
+    words = ["train", "--store", "world", "--scenario", "draw.yaml", "--target", "GPP,NEE", "--target", "GPP"]
+    done = cli(*words, "--model", "lr,constant", "--out", tmp_path / "r", "--profile", "quick", "--json", cwd=place)
+    assert len(json.loads(done.stdout)["runs"]) == 4
+    (tmp_path / "r2").mkdir()
+    (tmp_path / "r2" / "draw_GPP_lr").mkdir()
+    (tmp_path / "r2" / "draw_GPP_lr" / "thesis.docx").write_text("x")
+    done = cli(*words, "--model", "lr", "--out", tmp_path / "r2", cwd=place, check=2)
+    assert "in the way" in done.stderr
 
 
 @pytest.mark.slow

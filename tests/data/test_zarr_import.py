@@ -103,7 +103,9 @@ class TestTimeAxis:
         tower = berlin()
         source, _ = small(tmp_path, tower)
         tower.true_offset_h = 3.0
-        store = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=sites_csv(tmp_path / "wrong.csv", [tower]))
+        wrong = sites_csv(tmp_path / "wrong.csv", [tower])
+        with pytest.warns(FluxtrapolationWarning, match=r"more than 60 min .* 1 towers: ZZ-Ber \(120 min early\)"):
+            store = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=wrong)
         notes = " ".join(store.manifest.sites["ZZ-Ber"].notes)
         # the table is believed, and contradicted aloud
         assert store.record("ZZ-Ber").utc_offset_h == 3.0
@@ -353,7 +355,8 @@ class TestInterruption:
         assert 0 < len(half.site_ids) < 7
         kept = {half.file_of(site): half.file_of(site).stat().st_mtime_ns for site in half.site_ids}
         monkeypatch.setattr(importer._Tower, "run", run)
-        whole = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=table)
+        with pytest.warns(FluxtrapolationWarning, match="4 towers were already in the store and not read again"):
+            whole = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=table)
         assert whole.data_hash == imported.data_hash
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
@@ -472,6 +475,7 @@ class TestBadTowers:
         assert store.site_ids == ("ZZ-Cal",)
         assert list(store.manifest.failures) == ["ZZ-Ber"]
         assert reason in store.manifest.failures["ZZ-Ber"]
+        assert "ZZ-Ber" in store.manifest.failures["ZZ-Ber"]
         return store
 
     @pytest.fixture
@@ -486,7 +490,8 @@ class TestBadTowers:
         chunk.write_bytes(whole[: len(whole) // 2] if content is None else content)
         self.run(tmp_path, source, table, "nee of ZZ-Ber is damaged")
         chunk.write_bytes(whole)
-        again = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=table)
+        with pytest.warns(FluxtrapolationWarning, match="1 tower was already"):
+            again = import_fluxnet2015_zarr(source, tmp_path / "t", sites_table=table)
         assert again.site_ids == ("ZZ-Ber", "ZZ-Cal")
         assert again.manifest.failures == {}
 

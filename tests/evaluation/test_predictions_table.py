@@ -277,6 +277,28 @@ def test_broken_files_are_refused(tmp_path: Path, name: str, content: bytes, mes
         Predictions.read(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.dat", "p", "TA40_ET_lr_val_max_predictions.csv"])
+def test_parquet_under_another_name_is_read_as_parquet(tmp_path: Path, name: str) -> None:
+    path = Predictions.from_frame(frame(), WHO).write(tmp_path / "p.parquet").rename(tmp_path / name)
+    table = Predictions.read(path)
+    assert table.identity == WHO
+    assert table.frame["y_pred"].to_list() == [1, 2, 3, 4]
+    frame().write_parquet(path)
+    bare = Predictions.read(path)
+    assert bare.frame["y_pred"].to_list() == [1, 2, 3, 4]
+    assert (bare.identity.selection if bare.identity else None) == ("max" if name.startswith("TA40") else None)
+
+
+def test_names_that_cannot_be_printed_are_escaped_and_cut(tmp_path: Path) -> None:
+    long = "x" * 500
+    (tmp_path / "p.csv").write_bytes(f"a\x00\x1b[31mb,{long},time\n1,2,3\n".encode())
+    with pytest.raises(MissingColumnError) as caught:
+        Predictions.read(tmp_path / "p.csv")
+    message = str(caught.value)
+    assert message.isprintable() and len(message) < 250
+    assert r"a\x00\x1b[31mb, xxx" in message
+
+
 def test_absent_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="does not exist"):
         Predictions.read(tmp_path / "absent.parquet")

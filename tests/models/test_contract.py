@@ -124,14 +124,17 @@ def test_parameters(spec: ModelSpec) -> None:
 
 def test_scikit_learn_takes_it(spec: ModelSpec) -> None:
     from sklearn.base import clone, is_regressor
+    from sklearn.metrics import r2_score
     from sklearn.model_selection import cross_val_score
 
     model = spec.build()
     assert is_regressor(model)
     assert clone(model).get_params() == model.get_params()
     X, y, _ = toy_world(600)
-    scores = cross_val_score(model, X, y, cv=3, scoring="neg_root_mean_squared_error")
-    assert np.isfinite(scores).all()
+    for scoring in ("neg_root_mean_squared_error", None):
+        assert np.isfinite(cross_val_score(model, X, y, cv=3, scoring=scoring)).all()
+    fitted_here = model.fit(X, y)
+    assert fitted_here.score(X, y) == pytest.approx(r2_score(y, fitted_here.predict(X)), rel=1e-6, abs=1e-9)
 
 
 def test_a_miss_suggests_the_nearest_name() -> None:

@@ -28,9 +28,12 @@ def test_least_squares_agrees_with_scikit_learn(seed: int) -> None:
     from sklearn.linear_model import LinearRegression
 
     X, y = _design(seed)
-    ours = model_spec("lr").build().fit(X, y).predict(X)
-    theirs = LinearRegression().fit(X.astype(np.float64), y.astype(np.float64)).predict(X.astype(np.float64))
-    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-5)
+    unseen = X[:50].copy()
+    unseen[:, 4:] = [0, 0, 0, 0, 1]  # a class that was never in training
+    ours = model_spec("lr").build().fit(X, y)
+    theirs = LinearRegression().fit(X.astype(np.float64), y.astype(np.float64))
+    for rows in (X, unseen):
+        np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows.astype(np.float64)), rtol=3e-6, atol=3e-5)
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 1e2])

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import MissingColumnError, ModelError, RunError, ScenarioError
+from fluxtrapolation.errors import FluxtrapolationWarning, MissingColumnError, ModelError, RunError, ScenarioError
 from fluxtrapolation.evaluation import Predictions
 from fluxtrapolation.models import model_spec
 from fluxtrapolation.models.boosted import XGBoost
@@ -19,7 +19,7 @@ from fluxtrapolation.runs import TrainOptions, find_runs, predict_run, train
 from fluxtrapolation.runs.folder import RunFolder, Trial
 from fluxtrapolation.runs.gather import gather
 from fluxtrapolation.runs.search import best_trials, domain_rmse, strategies
-from fluxtrapolation.scenarios import DesignOptions, Scenario, design, make_split
+from fluxtrapolation.scenarios import DesignOptions, Scenario, Years, design, make_split
 from tiny import write_tiny_store
 
 
@@ -208,6 +208,116 @@ def test_a_failing_configuration_is_recorded_and_the_search_goes_on(
     assert 0 not in folder.state().selection.values()
 
 
+def test_a_full_disk_is_no_failed_configuration(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = XGBoost._save
+
+    def full(self: XGBoost, folder: Path) -> None:
+        raise ValueError("Local I/O failure: No space left on device (os error 28)")
+
+    monkeypatch.setattr(XGBoost, "_save", full)
+    [result] = _train(tiny_store, scenario, tmp_path)
+    assert result.status == "failed"
+    assert "disk is full" in str(result.error)
+    folder = RunFolder(result.path)
+    assert folder.trials() == {}
+    assert not list((folder.path / "models").glob("*"))
+    monkeypatch.setattr(XGBoost, "_save", save)
+    [again] = _train(tiny_store, scenario, tmp_path)
+    assert again.status == "complete"
+    assert folder.state().error is None
+
+
+def test_failed_configurations_of_an_unfinished_run_are_tried_again(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = XGBoost._fit
+
+    def failing(self: XGBoost, *arguments: object, **more: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(XGBoost, "_fit", failing)
+    assert _train(tiny_store, scenario, tmp_path)[0].status == "failed"
+    monkeypatch.setattr(XGBoost, "_fit", fit)
+    [result] = _train(tiny_store, scenario, tmp_path)
+    assert result.status == "complete"
+    assert {trial.status for trial in RunFolder(result.path).trials().values()} == {"ok"}
+
+
+def test_a_complete_run_whose_files_are_gone_is_made_whole_again(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path
+) -> None:
+    [result] = _train(tiny_store, scenario, tmp_path)
+    folder = RunFolder(result.path)
+    before = pl.read_parquet(folder.predictions_file("max"))
+    folder.predictions_file("max").unlink()
+    [again] = _train(tiny_store, scenario, tmp_path)
+    assert again.status == "complete"
+    assert pl.read_parquet(folder.predictions_file("max")).equals(before)
+    assert _train(tiny_store, scenario, tmp_path)[0].status == "already complete"
+
+
+def test_a_scenario_without_rows_fails_by_itself_and_leaves_no_folder(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path
+) -> None:
+    options = DesignOptions(train_years="2015", validation_years="2016", test_years="2016")
+    with pytest.raises(ScenarioError, match="overlap"):
+        design(tiny_store, "years", name="x", options=options)
+    years = design(
+        write_tiny_store(tmp_path / "long", tiny_store.site_ids, hours=24 * 900),
+        "years",
+        name="later",
+        options=DesignOptions(train_years="2015", validation_years="2016", test_years="2017:"),
+    )
+    none = years.model_copy(
+        update={"years": years.years.model_copy(update={"validation": Years.parse("2030")})}  # type: ignore[union-attr]
+    )
+    results = train(
+        tiny_store,
+        scenarios=[none, scenario],
+        targets=["GPP"],
+        models=["lr"],
+        out=tmp_path / "runs",
+        options=TrainOptions(profile="quick", jobs=1),
+    )
+    assert [result.status for result in results] == ["failed", "complete"]
+    assert "no validation rows" in str(results[0].error)
+    assert not results[0].path.exists()
+
+
+def test_leftovers_of_a_start_are_no_obstacle(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:
+    folder = tmp_path / "draw_GPP_lr"
+    (folder / "trials").mkdir(parents=True)
+    (folder / ".run.json.1.tmp").write_text("{")
+    [result] = _train(tiny_store, scenario, tmp_path, "lr")
+    assert result.status == "complete"
+
+
+def test_damaged_trials_and_models_are_told(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:
+    [result] = _train(tiny_store, scenario, tmp_path)
+    folder = RunFolder(result.path)
+    number = folder.state().selection["mean"]
+    booster = folder.model_folder(number) / "booster.ubj"
+    booster.write_bytes(booster.read_bytes()[:50])
+    with pytest.raises(ModelError, match="is damaged"):
+        predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet")
+    with pytest.raises(RunError, match=r"must end in \.parquet"):
+        predict_run(folder, store=tiny_store, out=tmp_path / "p.csv")
+    (folder.path / "trials" / "001.json").write_text("{")
+    with pytest.raises(RunError, match=r"001\.json is damaged"):
+        folder.trials()
+
+
+def test_a_store_with_only_the_test_towers_can_be_predicted(
+    finished: RunFolder, scenario: Scenario, tmp_path: Path
+) -> None:
+    other = write_tiny_store(tmp_path / "other", scenario.test, hours=24 * 30)
+    with pytest.warns(FluxtrapolationWarning):
+        path = predict_run(finished, store=other, out=tmp_path / "o.parquet")
+    assert set(pl.read_parquet(path)["site_id"].cast(pl.String).unique()) == set(scenario.test)
+
+
 def test_if_every_configuration_fails_the_cell_fails_and_the_others_go_on(
     tiny_store: Store, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +367,8 @@ def test_bad_names_stop_before_anything_is_trained(tiny_store: Store, scenario: 
         ({"targets": ["ET"]}, MissingColumnError, "has no ET"),
         ({"scenarios": ["tempral"]}, ScenarioError, "Did you mean 'temporal'"),
         ({"options": TrainOptions(profile="fast")}, RunError, "no profile 'fast'"),
+        ({"options": TrainOptions(seed=-1)}, RunError, "must not be negative"),
+        ({"scenarios": [scenario, scenario]}, RunError, "given 2 times"),
     ]
     for change, kind, message in cases:
         given = {"scenarios": [scenario], "targets": ["GPP"], "models": ["lr"], "out": tmp_path / "r"} | change
@@ -283,6 +395,8 @@ def test_predict_again_on_the_same_and_on_another_store(
 
 
 def test_gather_shows_every_selection_of_every_cell(finished: RunFolder, scenario: Scenario) -> None:
+    lr_too = gather([finished.path], selections=("max",))
+    assert set(lr_too.scores.frame["selection"]) == {"max"}
     mean = gather([finished.path])
     assert set(mean.scores.frame["selection"]) == {"mean"}
     every = gather([finished.path.parent], selections=("mean", "max", "discrepancy"))

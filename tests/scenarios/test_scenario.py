@@ -211,6 +211,20 @@ def test_designs_that_leave_nothing_to_train_are_refused(tiny_store: Store) -> N
         design(tiny_store, "temprature", name="x")
 
 
+def test_design_refuses_names_seeds_and_years_that_cannot_be(tiny_store: Store) -> None:
+    for name in ("my draw", "r\u00e4ume", ""):
+        with pytest.raises(ScenarioError, match="cannot be the name"):
+            design(tiny_store, "random", name=name, options=DesignOptions(1, 1))
+    with pytest.raises(ScenarioError, match="must not be negative"):
+        design(tiny_store, "random", name="x", options=DesignOptions(1, 1, seed=-1))
+    options = DesignOptions(train_years="2015", validation_years="2016", test_years="2020:")
+    with pytest.raises(ScenarioError, match=r"None of the 6 towers.*--test-years 2020:"):
+        design(tiny_store, "years", name="x", options=options)
+    for text in (":", "2010000", "12"):
+        with pytest.raises(ScenarioError, match="Cannot read the years"):
+            Years.parse(text)
+
+
 def test_names_are_safe_for_files() -> None:
     for bad in ("", "../x", "a b", ".hidden"):
         with pytest.raises(ValueError, match="name"):

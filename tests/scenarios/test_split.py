@@ -119,12 +119,37 @@ def test_years_split_by_local_year_with_site_year_domains(tmp_path: Path) -> Non
 
 
 def test_empty_parts_and_missing_targets_are_refused(tmp_path: Path, tiny_store: Store, scenario: Scenario) -> None:
+    long = write_tiny_store(tmp_path / "long", tiny_store.site_ids, first="2015-01-01", hours=24 * 2000)
     options = DesignOptions(train_years="2015", validation_years="2016", test_years="2020:")
-    later = design(tiny_store, "years", name="later", options=options)
+    later = design(long, "years", name="later", options=options)
     with pytest.raises(ScenarioError, match=r"no test rows.*2020:"):
         make_split(tiny_store, later, target="GPP")
     with pytest.raises(MissingColumnError, match=r"has no ET.*GPP, NEE"):
         make_split(tiny_store, scenario, target="ET")
+
+
+def test_towers_without_usable_hours_are_told(tmp_path: Path) -> None:
+    source = Source(name="t", kind="table", location="here", retrieved=utc_now(), package_version="0")
+    sites = ("AA-One", "BB-Two", "CC-Thr", "DD-Fou", "EE-Fiv")
+    with StoreWriter(tmp_path / "s", targets=["GPP"], covariates=["TA", "VPD", "SW_IN"], source=source) as writer:
+        for site in sites:
+            frame = tiny_frame(site, hours=240, targets=["GPP"])
+            empty = frame.with_columns(GPP=pl.lit(None, dtype=pl.Float64), qc_mask=pl.lit(0))
+            writer.add(tiny_record(site), empty if site in ("BB-Two", "DD-Fou") else frame)
+    store = Store(tmp_path / "s")
+    pinned = Scenario(
+        name="x", kind="sites", domain="site", rule="r", source="s", validation=("AA-One", "BB-Two"), test=("CC-Thr",)
+    )
+    with pytest.warns(FluxtrapolationWarning) as told:
+        split = make_split(store, pinned, target="GPP")
+    messages = [str(warning.message) for warning in told]
+    assert any("1 of 2 validation towers have no usable hours (BB-Two)" in message for message in messages)
+    assert split.without_rows == {"train": ("DD-Fou",), "validation": ("BB-Two",)}
+    unseen = pinned.model_copy(update={"validation": ("AA-One",), "test": ("BB-Two", "DD-Fou")})
+    with pytest.raises(ScenarioError, match="not one test hour has an observation of GPP"):
+        make_split(store, unseen, target="GPP", parts=("test",))
+    with pytest.raises(ScenarioError, match="no part 'tst'"):
+        make_split(store, pinned, target="GPP", parts=("tst",))  # type: ignore[arg-type]
 
 
 def test_strict(tiny_store: Store, scenario: Scenario) -> None:

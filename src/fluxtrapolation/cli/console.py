@@ -16,9 +16,19 @@ from rich.table import Table
 
 from fluxtrapolation.errors import FluxtrapolationWarning
 
-err = Console(stderr=True, highlight=False)
+
+class ReaderGone(Exception):  # noqa: N818 (no error: nobody is left to tell)
+    """The reader of standard output has left, for example ``| head``."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderGone
+
+
+err = _Console(stderr=True, highlight=False)
 # Into a file or pipe a table keeps its full width; only a terminal wraps it.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+out = _Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 200)
 
 
 def say(message: str) -> None:
@@ -28,13 +38,20 @@ def say(message: str) -> None:
 
 def emit_json(value: Any) -> None:
     """The machine's answer: one JSON document on standard output and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
+    _write(json.dumps(value, indent=1, default=str, allow_nan=False))
 
 
 def emit_path(path: Path | str) -> None:
     """A path a command wrote: plain, alone on the last line, never wrapped."""
-    sys.stdout.write(f"{path}\n")
-    sys.stdout.flush()
+    _write(str(path))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,9 @@ class WorldProfile(StrEnum):
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a store made from another source or otherwise.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the store that is there, once the new one is finished.")
+]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Sites worked on at once. Default: all cores.")]
 StorePath = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
 
@@ -117,13 +120,16 @@ def import_(
     does not stop the others: it is told at the end, with the reason, and the exit code is then 2.
     """
     from fluxtrapolation.data.importers import import_towers
+    from fluxtrapolation.data.importers.outcome import TowersNotReadWarning
 
-    with SiteProgress("importing") as progress:
+    chosen = _site_list(sites)
+    with SiteProgress("importing") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", TowersNotReadWarning)  # told below, every one
         store = import_towers(
             source,
             out,
             format=format.value,
-            sites=[site.strip() for site in sites.split(",") if site.strip()] if sites else None,
+            sites=chosen,
             sites_table=sites_table,
             qc=qc.value,
             gpp=gpp.value,
@@ -135,8 +141,8 @@ def import_(
     for reason in failures.values():
         say(f"error: {reason}")
     if failures:
-        total = len(failures) + len(store.site_ids)
-        say(f"{len(failures)} of {total} towers could not be read; the store holds the other {len(store.site_ids)}.")
+        total = len({*failures, *store.site_ids})
+        say(f"{len(failures)} of {total} towers could not be read; the store holds {len(store.site_ids)}.")
     _tell(store, json=json)
     if failures:
         raise typer.Exit(2)
@@ -211,13 +217,23 @@ def export(
     from fluxtrapolation.data.store import Store
 
     opened = Store(store)
-    names = [site.strip() for site in sites.split(",") if site.strip()] if sites else None
+    names = _site_list(sites)
     with SiteProgress("writing") as progress:
         folder = export_benchmark_csv(opened, out, sites=names, progress=progress)
     if json:
         emit_json({"path": str(folder), "format": format.value, "sites": len(names or opened.site_ids)})
     else:
         emit_path(folder)
+
+
+def _site_list(text: str | None) -> list[str] | None:
+    """Site ids between commas; None is all of them."""
+    if text is None:
+        return None
+    names = [site.strip() for site in text.split(",") if site.strip()]
+    if not names:
+        raise DataError("--sites names no tower. Write ids as DE-Tha,AU-Tum, or leave --sites out for all.")
+    return names
 
 
 def _years(text: str | None) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import shutil
@@ -15,13 +16,21 @@ import typer
 from fluxtrapolation import __version__
 from fluxtrapolation.cli.console import emit_json, emit_table, say
 
+# By extra: the name to install (or its stand-in), and the module it brings.
 _NEEDED = {
-    "core": ("numpy", "polars", "pydantic", "PyYAML", "typer", "rich"),
-    "models": ("scikit-learn", "scipy", "optuna"),
-    "trees": ("xgboost-cpu|xgboost",),
-    "zarr": ("zarr", "fsspec"),
-    "timezones": ("tzfpy", "tzdata"),
-    "plots": ("matplotlib", "Jinja2"),
+    "core": {
+        "numpy": "numpy",
+        "polars": "polars",
+        "pydantic": "pydantic",
+        "PyYAML": "yaml",
+        "typer": "typer",
+        "rich": "rich",
+    },
+    "models": {"scikit-learn": "sklearn", "scipy": "scipy", "optuna": "optuna"},
+    "trees": {"xgboost-cpu|xgboost": "xgboost"},
+    "zarr": {"zarr": "zarr", "fsspec": "fsspec", "aiohttp": "aiohttp"},
+    "timezones": {"tzfpy": "tzfpy", "tzdata": "tzdata"},
+    "plots": {"matplotlib": "matplotlib", "Jinja2": "jinja2"},
 }
 
 
@@ -30,7 +39,10 @@ def doctor(
         bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")
     ] = False,
 ) -> None:
-    """Report the environment: versions, extras, cores, memory, disk. Exit code 1 if the core is incomplete."""
+    """Report the environment: versions, extras, cores, memory, disk. Exit code 1 if the core is incomplete.
+
+    Every library is imported, so one that is installed but broken is found.
+    """
     facts = environment_facts()
     if json:
         emit_json(facts)
@@ -52,7 +64,10 @@ def doctor(
 
 def environment_facts() -> dict[str, Any]:
     """Everything the command prints."""
-    libraries = {extra: {name.split("|")[0]: _version(name) for name in names} for extra, names in _NEEDED.items()}
+    found = {
+        extra: {name.split("|")[0]: _found(name, names[name]) for name in names} for extra, names in _NEEDED.items()
+    }
+    libraries = {extra: {name: version for name, (version, _) in held.items()} for extra, held in found.items()}
     missing = {extra: [name for name, v in found.items() if v is None] for extra, found in libraries.items()}
     advice = [
         f"{', '.join(names)} missing: pip install '"
@@ -60,6 +75,8 @@ def environment_facts() -> dict[str, Any]:
         for extra, names in missing.items()
         if names
     ]
+    broken = [(name, why) for held in found.values() for name, (_, why) in held.items() if why]
+    advice += [f"{name} is installed but cannot be imported: {why}. Install it again." for name, why in broken]
     return {
         "fluxtrapolation": __version__,
         "python": sys.version.split()[0],
@@ -70,8 +87,20 @@ def environment_facts() -> dict[str, Any]:
         "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "libraries": libraries,
         "advice": advice,
-        "ok": not missing["core"],
+        "ok": not missing["core"] and not any(name in _NEEDED["core"] for name, _ in broken),
     }
+
+
+def _found(names: str, module: str) -> tuple[str | None, str | None]:
+    """The version of an installed library, and why it cannot be imported, if it cannot."""
+    held = _version(names)
+    if held is None:
+        return None, None
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (whatever a broken library raises is what is to be told)
+        return held, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    return held, None
 
 
 def _version(names: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, err, say
-from fluxtrapolation.errors import EvaluationError, MissingColumnError
+from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 
 if TYPE_CHECKING:
     from fluxtrapolation.evaluation import Predictions
@@ -57,14 +57,17 @@ def evaluate(
     ] = None,
     target: Annotated[str | None, typer.Option("--target", help="Bare tables: label.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Bare tables: label.")] = None,
-    selection: Annotated[str | None, typer.Option("--selection", help="Bare tables: label.")] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option("--selection", help="Folders: take only mean, max or discrepancy. Bare tables: label."),
+    ] = None,
     scenario: Annotated[str | None, typer.Option("--scenario", help="Bare tables: label, free text.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Score predictions on eight temporal scales, one row per scale and domain.
 
     Reads our Parquet (identity inside), the published CSV (identity in its name) and bare tables with
-    site_id, time, y_true, y_pred.
+    site_id, time, y_true, y_pred. A folder stands for all predictions in it, or those of one --selection.
     """
     from fluxtrapolation.evaluation import Predictions, Scores
     from fluxtrapolation.evaluation import evaluate as score
@@ -72,7 +75,7 @@ def evaluate(
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise EvaluationError(f"--out {out} must end in .parquet or .csv.")
     labels: dict[str, Any] = {"target": target, "model": model, "selection": selection, "scenario": scenario}
-    found = _expand(files)
+    found = _expand(files, selection)
     parts = []
     for number, file in enumerate(found, start=1):
         if len(found) > 1:
@@ -82,17 +85,19 @@ def evaluate(
             predictions = _with_qc(predictions, store)
         # Labels are for bare tables. Beside other files, one with its own identity keeps it.
         named: dict[str, Any] = labels if predictions.identity is None or len(found) == 1 else {}
-        parts.append(
-            score(
-                predictions,
-                protocol=protocol.value,
-                domain=domain.value if domain else None,
-                domain_column=domain_column,
-                allow_missing=allow_missing,
-                **named,
-            )
+        part = score(
+            predictions,
+            protocol=protocol.value,
+            domain=domain.value if domain else None,
+            domain_column=domain_column,
+            allow_missing=allow_missing,
+            **named,
         )
+        for run in part.meta["runs"]:
+            run["where"] = str(file)  # in run folders all files have the same name
+        parts.append(part)
     scores = Scores.concat(parts)
+    medians = _medians(scores) if json else []
     path = scores.write(out, columns=columns.value)
     if json:
         emit_json(
@@ -101,7 +106,7 @@ def evaluate(
                 "files": [str(file) for file in found],
                 "protocol": protocol.value,
                 "rows": len(scores),
-                "median_rmse": _medians(scores),
+                "median_rmse": medians,
             }
         )
     else:
@@ -137,8 +142,8 @@ def table(
         emit_path(path)
 
 
-def _expand(files: list[Path]) -> list[Path]:
-    """Files as they are; a folder stands for the predictions in it."""
+def _expand(files: list[Path], selection: str | None) -> list[Path]:
+    """Files as they are; a folder stands for the predictions in it, or those of one selection."""
     found: list[Path] = []
     for file in files:
         if file.is_dir():
@@ -147,10 +152,39 @@ def _expand(files: list[Path]) -> list[Path]:
                 raise EvaluationError(
                     f"{file} holds no predictions (predictions-*.parquet or *_predictions.csv). Give files."
                 )
-            found += inside
+            found += inside if selection is None else _selected(inside, selection, file)
         else:
             found.append(file)
+    seen: dict[Path, Path] = {}
+    for file in found:
+        before = seen.setdefault(file.resolve(), file)
+        if before is not file:
+            also = f", also as {before}" if str(before) != str(file) else ""
+            raise EvaluationError(f"{file} is given twice{also}. Give each file once, alone or by its folder.")
     return found
+
+
+def _selected(files: list[Path], selection: str, folder: Path) -> list[Path]:
+    """The predictions of one selection, by file name; a name that tells no selection stays, and takes the label."""
+    from fluxtrapolation.evaluation.published import parse_predictions_name
+
+    named: dict[Path, str | None] = {}
+    for file in files:
+        published = parse_predictions_name(file.name)
+        own = file.stem.removeprefix("predictions-") if file.suffix == ".parquet" else None
+        named[file] = published.selection if published else own
+    chosen = [file for file, name in named.items() if name in (None, selection)]
+    if not chosen:
+        known = sorted({name for name in named.values() if name})
+        raise EvaluationError(
+            f"{folder} holds no predictions of the selection '{selection}'.{did_you_mean(selection, known)} It holds "
+            f"{examples(known)}."
+        )
+    kept = {file.parent for file in chosen}
+    without = list(dict.fromkeys(str(file.parent) for file in files if file.parent not in kept))
+    if without:
+        say(f"note: {len(without)} run(s) have no predictions of the selection '{selection}': {examples(without)}")
+    return chosen
 
 
 def _with_qc(predictions: Predictions, store: Path | None) -> Predictions:
@@ -184,6 +218,9 @@ def _with_qc(predictions: Predictions, store: Path | None) -> Predictions:
 
 def _medians(scores: Any) -> list[dict[str, Any]]:
     from fluxtrapolation.evaluation import summarise
+    from fluxtrapolation.evaluation.comparable import HASHES, telling_apart
     from fluxtrapolation.schema import SCALES
 
-    return list(summarise(scores, summary="median", scales=SCALES).to_dicts())
+    # One line per run, also where only the seed or the store tells two apart; nothing is compared here.
+    apart = list(dict.fromkeys((*telling_apart(scores.frame), *HASHES)))
+    return list(summarise(scores, summary="median", scales=SCALES, by=apart).to_dicts())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from fluxtrapolation import __version__
 from fluxtrapolation.cli import data, evaluate, report, scenario, train
-from fluxtrapolation.cli.console import say, warnings_as_notes
+from fluxtrapolation.cli.console import ReaderGone, say, warnings_as_notes
 from fluxtrapolation.cli.doctor import doctor
 from fluxtrapolation.errors import FluxtrapolationError
 
@@ -72,6 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    if sys.stdout is None:  # closed by the caller: there is nobody to answer
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 (stays open as long as the program)
     try:
         with warnings_as_notes():
             result = app(args=arguments, standalone_mode=False)
@@ -87,10 +90,13 @@ def run(arguments: list[str] | None = None) -> int:
     except _UsageProblem as error:
         error.show()
         return 2
-    except BrokenPipeError:
-        # The reader of standard output has left (for example `| head`); nothing more to say.
-        sys.stderr.close()
+    except ReaderGone:
+        # Nothing more to say to it; and nothing to flush when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        say(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 2
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def report(
     selection: Annotated[
         Selection, typer.Option("--selection", help="By which validation summary the configurations were chosen.")
     ] = Selection.mean,
-    baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0.")] = "lr",
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Model of skill 0. Default: lr, where it is among the runs.")
+    ] = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", help="Store of the runs, for the maps. Default: where it was when they ran."),
@@ -44,6 +46,7 @@ def report(
     The page needs no network: board, error distributions, maps, seasonal cycles of the best and the worst tower,
     costs, failures, and how to read and repeat every number.
     """
+    from fluxtrapolation.errors import EvaluationError, did_you_mean
     from fluxtrapolation.evaluation import pivot, write_table
     from fluxtrapolation.plots.report import write_report
     from fluxtrapolation.runs.gather import gather
@@ -53,11 +56,15 @@ def report(
         found = gather(runs, selections=chosen, protocol=protocol.value, store=store, progress=progress)
     found.scores.write(out / "scores.parquet")
     models = set(found.scores.frame["model"].to_list())
+    if baseline is not None and baseline not in models:
+        raise EvaluationError(
+            f"There are no runs of the baseline {baseline!r}.{did_you_mean(baseline, models)} "
+            f"There are: {', '.join(sorted(models))}."
+        )
+    against = baseline or "lr"
     for target in found.scores.frame["target"].unique().sort().to_list():
         for summary in ("median", "q90"):
-            wide = pivot(
-                found.scores, target=target, summary=summary, baseline=baseline if baseline in models else None
-            )
+            wide = pivot(found.scores, target=target, summary=summary, baseline=against if against in models else None)
             write_table(wide, out / f"{target}_{summary}.csv")
     page = write_report(
         out,
@@ -67,7 +74,7 @@ def report(
         seasonal=found.seasonal,
         runs=found.runs,
         meta=found.meta,
-        baseline=baseline,
+        baseline=against,
     )
     if json:
         emit_json({"path": str(page), "scores": str(out / "scores.parquet"), "rows": len(found.scores)})

@@ -79,7 +79,7 @@ def design(
     out: Annotated[Path, typer.Option("--out", help="Scenario file to write (.yaml).", show_default=False)],
     n_test: Annotated[int, typer.Option("--n-test", help="Test towers (random, temperature).")] = 40,
     n_validation: Annotated[int, typer.Option("--n-validation", help="Validation towers (random, temperature).")] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
     train_years: Annotated[
         str | None, typer.Option("--train-years", metavar=":2007", help="For the rule years.")
     ] = None,

@@ -47,7 +47,7 @@ def train(
     max_rows: Annotated[
         int | None, typer.Option("--max-rows", min=1, help="At most so many train rows, stratified by site.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Threads; 0 means all cores.")] = 0,
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds for one fit, at most.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse if the store lacks a listed site.")] = False,
@@ -66,9 +66,9 @@ def train(
 
     results = run(
         store,
-        scenarios=scenario,
-        targets=target,
-        models=model,
+        scenarios=list(dict.fromkeys(scenario)),
+        targets=_names(target),
+        models=_names(model),
         out=out,
         options=TrainOptions(
             profile=profile.value,
@@ -92,7 +92,13 @@ def train(
     else:
         emit_path(results[0].path if len(results) == 1 else out)
     if failed:
-        raise typer.Exit(1)
+        # Nothing came of it: the input was bad. Something came of it: a check failed.
+        raise typer.Exit(2 if len(failed) == len(results) else 1)
+
+
+def _names(given: list[str]) -> list[str]:
+    """Names given one by one or joined by commas, each once."""
+    return list(dict.fromkeys(name.strip() for text in given for name in text.split(",") if name.strip()))
 
 
 class _Told:

@@ -5,13 +5,30 @@ Every problem of a table is collected, so that one error names them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import DataError, UnitError, did_you_mean, examples
-from fluxtrapolation.schema import IGBP, QC, TARGETS, TIME, VARIABLES
+from fluxtrapolation.schema import IGBP, QC, SITE_ID_RULE, TARGETS, TIME, VARIABLES, is_site_id
+
+MIN_HOURS_FOR_VPD = 100
+"""Hours from which the unit of VPD is judged."""
+
+
+def check_site_id(text: str) -> str:
+    """Return ``text`` if it can name a site.
+
+    Raises
+    ------
+    DataError
+        If it has other characters, begins with a dot, or is empty or too long.
+    """
+    if not is_site_id(text):
+        raise DataError(f"{text!r} is no usable site id: an id has {SITE_ID_RULE}. Rename the site.")
+    return text
 
 
 def saturation_vapour_pressure(ta: np.ndarray) -> np.ndarray:
@@ -39,7 +56,7 @@ def unit_problem(frame: pl.DataFrame, *, where: str) -> str | None:
         pair = frame.select("TA", "VPD").drop_nulls().drop_nans()
         ta = pair["TA"].to_numpy().astype(np.float64)
         inside = np.abs(ta) < 100.0
-        if inside.sum() >= 24 * 30:
+        if inside.sum() >= MIN_HOURS_FOR_VPD:
             ratio = np.quantile(pair["VPD"].to_numpy()[inside] / saturation_vapour_pressure(ta[inside]), 0.99)
             if ratio < 0.12:
                 return (
@@ -60,15 +77,22 @@ def range_problems(frame: pl.DataFrame, columns: Iterable[str], *, where: str) -
     for name in columns:
         variable = VARIABLES[name]
         column = pl.col(name)
-        outside = (column < variable.low) | (column > variable.high) | column.is_infinite()
+        # NaN is greater than everything to polars; it is told as missing, not here.
+        outside = column.is_not_nan() & ((column < variable.low) | (column > variable.high))
         bad = frame.filter(outside.fill_null(False))
         if bad.height:
             problems.append(
                 f"{where}: {bad.height:,} of {frame.height:,} values of {name} lie outside "
                 f"{variable.low:g} to {variable.high:g} {variable.unit} "
-                f"(first: {bad[name][0]:g} at {bad[TIME][0]}). Correct or remove those rows."
+                f"(first: {bad[name][0]:g} at {bad[TIME][0]}). {_range_fix(bad[name][0])}"
             )
     return problems
+
+
+def _range_fix(value: float) -> str:
+    if value == -9999.0:
+        return "-9999 marks missing values in FLUXNET: leave the field empty."
+    return "Correct or remove those rows."
 
 
 def missing_problems(frame: pl.DataFrame, covariates: Iterable[str], *, where: str) -> list[str]:
@@ -114,6 +138,47 @@ def time_problem(frame: pl.DataFrame, *, where: str, step: str = "hour") -> str 
     return None
 
 
+def conform(frame: pl.DataFrame, schema: Mapping[str, Any], *, site: str) -> pl.DataFrame:
+    """The columns of ``schema`` in its dtypes and order, refused where the cast would change what they say.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or of another kind, ``time`` carries a time zone, or ``qc_mask`` is not exactly 0 or 1.
+    """
+    missing = [name for name in schema if name not in frame.columns]
+    if missing:
+        raise DataError(f"Site {site}: column {missing[0]} is missing ({len(missing)} in all). Add it.")
+    time = frame.schema[TIME]
+    if not isinstance(time, pl.Datetime | pl.Date):
+        raise DataError(f"Site {site}: {TIME} is of type {time}, not a date and time. Convert it.")
+    if isinstance(time, pl.Datetime) and time.time_zone is not None:
+        raise DataError(
+            f"Site {site}: {TIME} is in the zone {time.time_zone}; the store wants local standard time without a zone. "
+            "Convert it and drop the zone (polars: dt.replace_time_zone(None))."
+        )
+    flags = flag_problem(frame, where=f"Site {site}")
+    if flags is not None:
+        raise DataError(flags)
+    try:
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"Site {site}: not all columns are numbers ({str(error).splitlines()[0]}).") from None
+
+
+def flag_problem(frame: pl.DataFrame, *, where: str) -> str | None:
+    """Say which values of ``qc_mask`` are not exactly 0 or 1 (or false and true), or None."""
+    kind = frame.schema[QC]
+    if not (kind.is_numeric() or kind == pl.Boolean):
+        return f"{where}: {QC} is of type {kind}, neither 0 nor 1. Convert it."
+    flag = pl.col(QC)
+    clean = flag.is_not_null() if kind == pl.Boolean else ((flag == 0) | (flag == 1)).fill_null(False)
+    bad = frame.select(TIME, QC).filter(~clean)
+    if not bad.height:
+        return None
+    return f"{where}: {bad.height:,} values of {QC} are neither 0 nor 1 (first: {bad[QC][0]} at {bad[TIME][0]})."
+
+
 def check_frame(
     frame: pl.DataFrame, *, site: str, targets: Sequence[str], covariates: Sequence[str], step: str = "hour"
 ) -> None:
@@ -138,11 +203,6 @@ def check_frame(
         problems.append(time)
     problems += missing_problems(frame, covariates, where=where)
     problems += range_problems(frame, [*covariates, *targets], where=where)
-    flags = frame.filter(~pl.col(QC).is_in([0, 1]).fill_null(False))
-    if flags.height:
-        problems.append(
-            f"{where}: {flags.height:,} values of {QC} are neither 0 nor 1 (first: {flags[QC][0]} at {flags[TIME][0]})."
-        )
     if problems:
         raise DataError("\n".join(problems))
 
@@ -168,6 +228,8 @@ def need_target(target: str, held: Sequence[str]) -> None:
 
     if target in held:
         return
+    if not held:
+        raise MissingColumnError(f"This store has no {target}: it holds no target at all, only covariates.")
     if target not in TARGETS:
         raise MissingColumnError(
             f"Unknown target {target!r}.{did_you_mean(target, TARGETS)} This store holds: {', '.join(held)}."

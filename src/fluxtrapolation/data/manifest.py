@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fluxtrapolation.errors import DataError, SchemaVersionError, did_you_mean
+from fluxtrapolation.data.checks import check_site_id
+from fluxtrapolation.data.reading import near_name, reading
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, SchemaVersionError
 from fluxtrapolation.schema import STORE_SCHEMA_VERSION
 
 MANIFEST_NAME = "manifest.json"
@@ -22,6 +25,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _inside(file: str) -> str:
+    """A path below the store's folder, written with forward slashes."""
+    if (
+        not file
+        or file.startswith("/")
+        or any(part in ("", ".", "..") for part in file.split("/"))
+        or set(file) & {"\\", ":"}
+    ):
+        raise ValueError(f"{file!r} is no path inside the store")
+    return file
+
+
+InnerPath = Annotated[str, AfterValidator(_inside)]
+
+
 class SiteRecord(_Strict):
     """The facts of one tower: one row of the site table.
 
@@ -29,7 +47,7 @@ class SiteRecord(_Strict):
     local standard time; ``measured_hours`` counts rows with ``qc_mask == 1``.
     """
 
-    site_id: str
+    site_id: Annotated[str, AfterValidator(check_site_id)]
     name: str | None = None
     lat: float
     lon: float
@@ -49,13 +67,17 @@ class SiteRecord(_Strict):
 
 
 class SiteEntry(_Strict):
-    """A site's record with its file, and notes on everything that was inferred or left out."""
+    """A site's record with its file, and notes on everything that was inferred or left out.
+
+    ``source_sha256`` is the hash of the one file the site was read from, where there is one.
+    """
 
     record: SiteRecord
-    file: str
+    file: InnerPath
     sha256: str
     bytes: int
     notes: tuple[str, ...] = ()
+    source_sha256: str | None = None
 
 
 class Source(_Strict):
@@ -71,16 +93,16 @@ class Source(_Strict):
     retrieved: datetime
     package_version: str
 
-    def fingerprint(self) -> str:
-        """Identity of the source and its options, without the time of reading."""
-        facts = self.model_dump(mode="json", exclude={"retrieved"})
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    def identity(self) -> dict[str, Any]:
+        """Which data these are and how they were read: not when, with which version, or how they are cited."""
+        facts = self.model_dump(mode="json", include={"kind", "name", "location", "options"})
+        return {**facts.pop("options"), **facts}
 
 
 class FileEntry(_Strict):
     """A file of the store beside the site files."""
 
-    file: str
+    file: InnerPath
     sha256: str
     bytes: int
 
@@ -113,6 +135,21 @@ class Manifest(_Strict):
             },
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def differences(held: Manifest, asked: Manifest) -> list[str]:
+    """What keeps a store from being continued: one phrase for each option or column list that differs."""
+
+    def facts(manifest: Manifest) -> dict[str, Any]:
+        identity: dict[str, Any] = {}
+        for source in manifest.sources:
+            identity |= source.identity()
+        columns = {"targets": ", ".join(manifest.targets), "covariates": ", ".join(manifest.covariates)}
+        return {**identity, **columns, "resolution": manifest.resolution}
+
+    there, here = facts(held), facts(asked)
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    return [f"{name} is {there.get(name)!r} there and {here.get(name)!r} now" for name in names]
 
 
 def _checksum(body: dict[str, Any]) -> str:
@@ -150,27 +187,26 @@ def read_manifest(folder: Path) -> tuple[Manifest, bool]:
         If a newer version of the package wrote it.
     """
     path = folder / MANIFEST_NAME
-    if not folder.exists():
-        parent = folder.parent
-        near = did_you_mean(folder.name, [p.name for p in parent.iterdir()]) if parent.is_dir() else ""
-        raise DataError(f"There is no store at {folder}: the folder does not exist.{near} Check the path.")
-    if not path.is_file():
+    with reading(folder):
+        if not folder.exists():
+            raise DataError(
+                f"There is no store at {folder}: the folder does not exist.{near_name(folder)} Check the path."
+            )
+        there = path.is_file()
+    if not there:
         raise DataError(
             f"{folder} is not a store: it has no {MANIFEST_NAME}. "
             f"Make one with 'fluxtrapolation data import {folder} --out towers/' or 'data synth --out world/'."
         )
+    with reading(path):
+        content = path.read_bytes()
     try:
-        body = json.loads(path.read_bytes())
+        body = json.loads(content)
     except ValueError as error:
         raise DataError(f"{path} is damaged: it is not JSON ({error}). Restore it or import the store again.") from None
     if not isinstance(body, dict) or body.get("format") != STORE_FORMAT:
         raise DataError(f"{path} is not the manifest of a store. Point to a folder made by 'fluxtrapolation data'.")
-    version = body.get("schema_version")
-    if isinstance(version, int) and version > STORE_SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"The store {folder} has schema version {version}; this package (schema version {STORE_SCHEMA_VERSION}) "
-            "is too old to read it. Upgrade fluxtrapolation."
-        )
+    _check_version(body.get("schema_version"), folder)
     checksum = body.pop("sha256", None)
     try:
         manifest = Manifest.model_validate(body)
@@ -180,4 +216,35 @@ def read_manifest(folder: Path) -> tuple[Manifest, bool]:
             f"{path} is malformed: {error.error_count()} problems, first at "
             f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Restore it or import the store again."
         ) from None
+    except DataError as error:
+        raise DataError(f"{path} is malformed: {error} Restore it or import the store again.") from None
     return manifest, checksum == _checksum(body)
+
+
+def _check_version(version: object, folder: Path) -> None:
+    """Refuse a newer schema, however its number is written, and what is no number at all."""
+    try:
+        number = float(version) if isinstance(version, int | float | str) else None
+    except ValueError:
+        number = None
+    if number is not None and number > STORE_SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"The store {folder} has schema version {version}; this package (schema version {STORE_SCHEMA_VERSION}) "
+            "is too old to read it. Upgrade fluxtrapolation."
+        )
+    if type(version) is not int or version < 1:
+        raise DataError(
+            f"{folder / MANIFEST_NAME} is malformed: schema_version is {version!r}, not a whole number from 1. "
+            "Restore it or import the store again."
+        )
+
+
+def warn_if_changed(folder: Path, intact: bool) -> None:
+    """Warn that a manifest was changed after it was written."""
+    if not intact:
+        warnings.warn(
+            f"{folder / MANIFEST_NAME} was changed after it was written: it does not match its own checksum. "
+            f"Run 'fluxtrapolation data verify {folder}'.",
+            FluxtrapolationWarning,
+            stacklevel=4,
+        )

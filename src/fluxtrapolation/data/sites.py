@@ -13,8 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from fluxtrapolation.data.reading import near_name, reading
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, MissingColumnError, did_you_mean, examples
-from fluxtrapolation.schema import IGBP, SITE, canonical_column
+from fluxtrapolation.schema import IGBP, SITE, SITE_ID_RULE, canonical_column, is_site_id
 
 REQUIRED: Final = ("site_id", "lat", "lon", "igbp")
 OPTIONAL: Final = (
@@ -116,9 +117,11 @@ def read_sites_table(path: str | Path) -> dict[str, SiteFacts]:
         Once, naming the columns that are not used.
     """
     path = Path(path)
-    if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-        raise DataError(f"There is no sites table at {path}.{near} Check the path given to --sites-table.")
+    with reading(path):
+        if not path.is_file():
+            raise DataError(
+                f"There is no sites table at {path}.{near_name(path)} Check the path given to --sites-table."
+            )
     header, rows = _read_parquet(path) if path.suffix.casefold() in (".parquet", ".pq") else _read_csv(path)
     return _parse(header, rows, where=str(path))
 
@@ -137,7 +140,8 @@ def merge_facts(table: Mapping[str, SiteFacts], base: Mapping[str, SiteFacts]) -
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    content = path.read_bytes()
+    with reading(path):
+        content = path.read_bytes()
     if not content.strip():
         raise DataError(f"{path} is empty. A sites table needs the columns {', '.join(REQUIRED)}.")
     if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
@@ -160,7 +164,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty. A sites table needs the columns {', '.join(REQUIRED)}.")
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
         text = frame.select(pl.all().cast(pl.String).fill_null(""))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
@@ -250,8 +254,10 @@ def _facts(cells: Mapping[str, str]) -> SiteFacts:
         return parsed
 
     site, igbp, lat, lon = text(SITE), text("igbp"), number("lat"), number("lon")
-    if site is None or any(c in site for c in "/\\") or site.startswith("."):
-        raise ValueError("the site has no usable id" if site is None else f"{site!r} is no usable id")
+    if site is None:
+        raise ValueError("the site has no usable id")
+    if not is_site_id(site):
+        raise ValueError(f"{site!r} is no usable id (ids have {SITE_ID_RULE})")
     if lat is None or lon is None:
         raise ValueError("the site has no coordinates")
     if igbp is None or igbp not in IGBP:

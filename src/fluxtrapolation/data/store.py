@@ -15,8 +15,10 @@ from fluxtrapolation.data.checks import need_target
 from fluxtrapolation.data.manifest import (
     MANIFEST_NAME,
     FileEntry,
+    SiteEntry,
     SiteRecord,
     read_manifest,
+    warn_if_changed,
 )
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, MissingColumnError, did_you_mean, examples
 from fluxtrapolation.files import sha256_of
@@ -58,6 +60,20 @@ def store_schema(targets: Sequence[str], covariates: Sequence[str]) -> dict[str,
     }
 
 
+def _file_problem(path: Path, entry: FileEntry | SiteEntry) -> str | None:
+    """Say how a file differs from what the manifest says of it, or None."""
+    try:
+        if not path.is_file():
+            return "missing"
+        if path.stat().st_size != entry.bytes:
+            return f"{path.stat().st_size:,} bytes, expected {entry.bytes:,}"
+        if sha256_of(path) != entry.sha256:
+            return "sha256 differs from the manifest (the content has changed)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return None
+
+
 class Store:
     """Towers on disk.
 
@@ -91,6 +107,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest, self._manifest_intact = read_manifest(self.path)
+        warn_if_changed(self.path, self._manifest_intact)
         if not self.manifest.complete:
             warnings.warn(
                 f"The store {self.path} is not complete: its import was interrupted after "
@@ -155,16 +172,25 @@ class Store:
 
     def record(self, site: str) -> SiteRecord:
         """The facts of one tower."""
-        self._need_sites([site])
+        self.need_sites([site])
         return self.manifest.sites[site].record
 
     def need_target(self, target: str) -> None:
         """Raise MissingColumnError, listing what exists, unless the store holds ``target``."""
         need_target(target, self.targets)
 
+    def need_sites(self, sites: Iterable[str]) -> None:
+        """Raise DataError, with a suggestion, unless the store holds every one of ``sites``."""
+        missing = [site for site in sites if site not in self.manifest.sites]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of the sites asked for are not in the store {self.path}: {examples(missing)}."
+                f"{did_you_mean(missing[0], self.site_ids)} See 'fluxtrapolation data info {self.path}'."
+            )
+
     def file_of(self, site: str) -> Path:
         """Path of a site's Parquet file."""
-        self._need_sites([site])
+        self.need_sites([site])
         return self.path / self.manifest.sites[site].file
 
     def read_site(
@@ -202,7 +228,7 @@ class Store:
         bounded = start is not None or end is not None
         read = list(dict.fromkeys([TIME, *wanted])) if bounded else wanted
         try:
-            frame = pl.read_parquet(path, columns=read, use_statistics=False)
+            frame = pl.read_parquet(path, columns=read, use_statistics=False, glob=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
                 f"{path} cannot be read ({str(error).splitlines()[0]}). Run 'fluxtrapolation data verify {self.path}'."
@@ -226,11 +252,11 @@ class Store:
         Parameters are those of :meth:`read_site`; ``sites`` defaults to all.
         """
         names = self.site_ids if sites is None else tuple(sites)
-        self._need_sites(names)
+        self.need_sites(names)
         wanted = self._need_columns([c for c in columns if c != SITE] if columns else columns)
         frames = []
         for site in names:
-            lazy = pl.scan_parquet(self.file_of(site))
+            lazy = pl.scan_parquet(self.file_of(site), glob=False)
             if start is not None:
                 lazy = lazy.filter(pl.col(TIME) >= start)
             if end is not None:
@@ -260,15 +286,11 @@ class Store:
         if not self._manifest_intact:
             problems.append(f"{MANIFEST_NAME}: its content does not match its own checksum")
         extra = [self.manifest.site_table] if self.manifest.site_table else []
-        entries: list[FileEntry | Any] = [*self.manifest.sites.values(), *extra]
+        entries: list[FileEntry | SiteEntry] = [*self.manifest.sites.values(), *extra]
         for entry in entries:
-            path = self.path / entry.file
-            if not path.is_file():
-                problems.append(f"{entry.file}: missing")
-            elif path.stat().st_size != entry.bytes:
-                problems.append(f"{entry.file}: {path.stat().st_size:,} bytes, expected {entry.bytes:,}")
-            elif sha256_of(path) != entry.sha256:
-                problems.append(f"{entry.file}: sha256 differs from the manifest (the content has changed)")
+            problem = _file_problem(self.path / entry.file, entry)
+            if problem is not None:
+                problems.append(f"{entry.file}: {problem}")
         listed = {entry.file for entry in self.manifest.sites.values()}
         stray = [p for p in sorted((self.path / "sites").glob("*.parquet")) if f"sites/{p.name}" not in listed]
         problems += [f"sites/{p.name}: not in the manifest (left by an interrupted import?)" for p in stray]
@@ -303,14 +325,6 @@ class Store:
             "notes": {name: list(e.notes) for name, e in sorted(self.manifest.sites.items()) if e.notes},
             "sources": [source.model_dump(mode="json") for source in self.manifest.sources],
         }
-
-    def _need_sites(self, sites: Iterable[str]) -> None:
-        missing = [site for site in sites if site not in self.manifest.sites]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of the sites asked for are not in the store {self.path}: {examples(missing)}."
-                f"{did_you_mean(missing[0], self.site_ids)} See 'fluxtrapolation data info {self.path}'."
-            )
 
     def _need_columns(self, columns: Sequence[str] | None) -> list[str]:
         held = list(store_schema(self.targets, self.covariates))

@@ -12,7 +12,17 @@ from typing import Any, Literal
 
 import polars as pl
 
-from fluxtrapolation.data.checks import check_frame, check_site_facts
+from fluxtrapolation.data.checks import check_frame, check_site_facts, conform
+from fluxtrapolation.data.folder import (
+    SITES_FOLDER,
+    FolderLock,
+    beside,
+    clear_leftovers,
+    exchange,
+    remove,
+    settle,
+    writing,
+)
 from fluxtrapolation.data.manifest import (
     MANIFEST_NAME,
     SITE_TABLE_NAME,
@@ -21,12 +31,14 @@ from fluxtrapolation.data.manifest import (
     SiteEntry,
     SiteRecord,
     Source,
+    differences,
     read_manifest,
     utc_now,
+    warn_if_changed,
     write_manifest,
 )
 from fluxtrapolation.data.store import Store, site_table, store_schema
-from fluxtrapolation.errors import DataError
+from fluxtrapolation.errors import DataError, examples
 from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME
 
@@ -39,7 +51,8 @@ class StoreWriter:
 
     A site enters the manifest only after its file stands under its final name, so a writer killed at any moment
     leaves a store that opens and lacks the half-written site. Opening a writer with the same source and options on an
-    unfinished store continues it; :attr:`done` names the sites to skip.
+    unfinished store continues it; :attr:`done` names the sites to skip. One writer at a time: the folder is locked
+    until :meth:`finish` or :meth:`close`.
 
     Parameters
     ----------
@@ -51,12 +64,14 @@ class StoreWriter:
         Where the data come from, with all options that shape them.
     resolution : {'hourly', 'daily'}
     overwrite : bool, default False
-        Replace a store that was made from another source or with other options.
+        Replace the store that is there. The new one is made beside it (``.NAME.new``) and takes its place in
+        :meth:`finish`; until then the old one stays as it is.
 
     Raises
     ------
     DataError
-        If the folder holds something else, or a store of another source.
+        If the folder holds something else or a store of another source, cannot be written, or another writer is at
+        work there.
     """
 
     def __init__(
@@ -71,6 +86,7 @@ class StoreWriter:
     ) -> None:
         self.path = Path(path)
         self._lock = Lock()
+        self._closed = False
         fresh = Manifest(
             package_version=source.package_version,
             created=utc_now(),
@@ -79,38 +95,67 @@ class StoreWriter:
             covariates=tuple(name for name in COVARIATES if name in covariates),
             sources=(source,),
         )
-        self.manifest = self._open(fresh, overwrite=overwrite)
-        self._schema = store_schema(self.manifest.targets, self.manifest.covariates)
+        self._schema = store_schema(fresh.targets, fresh.covariates)
+        with writing(self.path):
+            self._folder = self._place()
+            self._folder_lock = FolderLock(self._folder)
+            self._folder_lock.acquire()
+            try:
+                self.manifest = self._open(fresh, overwrite=overwrite)
+            except BaseException:
+                self.close()
+                raise
+
+    def _place(self) -> Path:
+        """Where the store lies, links followed; made if need be."""
+        folder = self.path.resolve()
+        if folder.is_file():
+            raise DataError(f"{self.path} is a file; a store is a folder. Choose another --out.")
+        settle(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _open(self, fresh: Manifest, *, overwrite: bool) -> Manifest:
-        if self.path.is_file():
-            raise DataError(f"{self.path} is a file; a store is a folder. Choose another --out.")
-        if (self.path / MANIFEST_NAME).exists():
-            if overwrite:
-                self._remove_old_files()
-            else:
-                held, _ = read_manifest(self.path)
-                same = (
-                    [s.fingerprint() for s in held.sources] == [s.fingerprint() for s in fresh.sources]
-                    and held.targets == fresh.targets
-                    and held.covariates == fresh.covariates
-                )
-                if not same:
-                    raise DataError(
-                        f"{self.path} already holds a store made from {held.sources[0].location} with other options "
-                        f"({len(held.sites)} sites). Choose another --out, or replace it with --overwrite."
-                    )
-                return held
-        elif self.path.is_dir() and any(self.path.iterdir()):
-            raise DataError(f"{self.path} is not empty and not a store. Choose another --out.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_manifest(self.path, fresh)
-        return fresh
+        """The manifest to go on with, in ``self._folder``: the store itself, or its successor when overwriting."""
+        held: Manifest | None = None
+        if not (self._folder / MANIFEST_NAME).exists():
+            clear_leftovers(self._folder)
+        elif overwrite:
+            self._folder = beside(self._folder, "new")
+            held = self._successor(fresh)
+        else:
+            held = self._same_store(fresh)
+        if held is None:
+            write_manifest(self._folder, fresh)
+        return held or fresh
 
-    def _remove_old_files(self) -> None:
-        (self.path / MANIFEST_NAME).unlink()
-        for old in (self.path / "sites").glob("*.parquet"):
-            old.unlink()
+    def _same_store(self, fresh: Manifest) -> Manifest:
+        held, intact = read_manifest(self._folder)
+        warn_if_changed(self.path, intact)
+        differ = differences(held, fresh)
+        if differ:
+            raise DataError(
+                f"{self.path} already holds a store of {len(held.sites)} sites made with other options: "
+                f"{examples(differ)}. Choose another --out, or replace it with --overwrite."
+            )
+        return held
+
+    def _successor(self, fresh: Manifest) -> Manifest | None:
+        """Manifest of an interrupted overwriting that can be continued; else the way is cleared for a new one."""
+        try:
+            held, _ = read_manifest(self._folder)
+            if not differences(held, fresh):
+                return held
+        except DataError:
+            pass
+        remove(self._folder)
+        self._folder.mkdir()
+        return None
+
+    def close(self) -> None:
+        """Let another writer come. What was added stays; :meth:`finish` does this as well."""
+        self._closed = True
+        self._folder_lock.release()
 
     @property
     def done(self) -> frozenset[str]:
@@ -119,10 +164,18 @@ class StoreWriter:
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run finished this store."""
-        return self.manifest.complete
+        """Whether an earlier run finished this store, and nothing was added since."""
+        return self.manifest.complete and self._folder == self.path.resolve()
 
-    def add(self, record: SiteRecord, frame: pl.DataFrame, *, notes: Sequence[str] = (), check: bool = True) -> None:
+    def add(
+        self,
+        record: SiteRecord,
+        frame: pl.DataFrame,
+        *,
+        notes: Sequence[str] = (),
+        check: bool = True,
+        source_sha256: str | None = None,
+    ) -> None:
         """Write one site. Safe to call from several threads.
 
         Parameters
@@ -135,6 +188,8 @@ class StoreWriter:
             What was inferred or left out at this site; kept in the manifest.
         check : bool, default True
             Refuse impossible values (see :mod:`fluxtrapolation.data.checks`).
+        source_sha256 : str, optional
+            Hash of the file the site was read from.
 
         Raises
         ------
@@ -143,10 +198,7 @@ class StoreWriter:
         """
         site = record.site_id
         check_site_facts(site, record.lat, record.lon, record.igbp)
-        missing = [name for name in self._schema if name not in frame.columns]
-        if missing:
-            raise DataError(f"Site {site}: column {missing[0]} is missing ({len(missing)} in all). Add it.")
-        table = frame.select(pl.col(name).cast(dtype) for name, dtype in self._schema.items())
+        table = conform(frame, self._schema, site=site)
         # NaN is a value to polars, null is not: the store knows null only.
         table = table.with_columns(pl.col(name).fill_nan(None) for name in self.manifest.targets)
         if check:
@@ -173,14 +225,15 @@ class StoreWriter:
             metadata={"fluxtrapolation.site": full.model_dump_json()},
         )
         content = buffer.getvalue()
-        name = f"sites/{site}.parquet"
-        write_bytes_atomic(self.path / name, content)
+        name = f"{SITES_FOLDER}/{site}.parquet"
+        write_bytes_atomic(self._folder / name, content)
         entry = SiteEntry(
             record=full,
             file=name,
             sha256=hashlib.sha256(content).hexdigest(),
             bytes=len(content),
             notes=tuple(notes),
+            source_sha256=source_sha256,
         )
 
         def with_site(manifest: Manifest) -> dict[str, Any]:
@@ -195,32 +248,42 @@ class StoreWriter:
 
     def discard(self) -> None:
         """Take the store away again if no site was written, so that a failed import leaves nothing behind."""
-        if self.manifest.sites:
-            return
-        (self.path / MANIFEST_NAME).unlink(missing_ok=True)
-        for folder in (self.path / "sites", self.path):
+        if not self.manifest.sites:
+            (self._folder / MANIFEST_NAME).unlink(missing_ok=True)
+        self.close()
+        for folder in (self._folder / SITES_FOLDER, self._folder):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
     def finish(self) -> Store:
-        """Write the site table, mark the store complete and open it."""
-        with self._lock:
+        """Write the site table, mark the store complete, put it in its place, open it, let go of the folder."""
+        with self._lock, writing(self.path):
             table = site_table(entry.record for entry in self.manifest.sites.values())
             buffer = io.BytesIO()
             table.write_parquet(buffer, compression=COMPRESSION)
             content = buffer.getvalue()
-            write_bytes_atomic(self.path / SITE_TABLE_NAME, content)
+            write_bytes_atomic(self._folder / SITE_TABLE_NAME, content)
             entry = FileEntry(file=SITE_TABLE_NAME, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
             self.manifest = self.manifest.model_copy(update={"site_table": entry, "complete": True})
-            write_manifest(self.path, self.manifest)
-            for leftover in self.path.glob("**/.*.tmp"):
-                leftover.unlink(missing_ok=True)
+            write_manifest(self._folder, self.manifest)
+            # The folder is locked: temporary files are those of writers that were killed.
+            for folder in (self._folder, self._folder / SITES_FOLDER):
+                for leftover in folder.glob(".*.tmp"):
+                    leftover.unlink(missing_ok=True)
+            place = self.path.resolve()
+            if self._folder != place:
+                exchange(place, self._folder)
+                self._folder = place
+        self.close()
         return Store(self.path)
 
     def _update(self, change: Callable[[Manifest], dict[str, Any]]) -> None:
         with self._lock:
-            self.manifest = self.manifest.model_copy(update=change(self.manifest))
-            write_manifest(self.path, self.manifest)
+            if self._closed:
+                raise DataError(f"The writer of {self.path} is finished. Open another one to add sites.")
+            # Whoever changes a finished store makes it unfinished, until finish() is called again.
+            self.manifest = self.manifest.model_copy(update={**change(self.manifest), "complete": False})
+            write_manifest(self._folder, self.manifest)
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -228,5 +291,8 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.finish()
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,21 @@ _ISO = (
 )
 _UTC_ZONES = ("Z", "UTC", "+00:00", "+0000", "+00", "-00:00", "-0000", "-00")
 _FIXED_ZONES = ("UTC", "Etc/", "GMT", "Z", "+", "-")
+
+
+def is_parquet(file: Path) -> bool:
+    """Whether a file is Parquet by its first bytes, whatever its name."""
+    with file.open("rb") as handle:
+        return handle.read(4) == b"PAR1"
+
+
+def readable(text: str, limit: int = 40) -> str:
+    """A name found in a file, fit for a message: what cannot be printed is escaped, what is long is cut."""
+    shown = "".join(
+        letter if letter.isprintable() and letter != "\ufffd" else letter.encode("unicode_escape").decode()
+        for letter in text[: limit + 1]
+    )
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
 def canonical_names(columns: Iterable[str], where: str) -> dict[str, str]:
@@ -43,7 +59,8 @@ def canonical_names(columns: Iterable[str], where: str) -> dict[str, str]:
     for known, names in claims.items():
         if len(names) > 1:
             raise EvaluationError(
-                f"{where}: the columns {', '.join(names)} could all be '{known}'. Rename the right one to '{known}'."
+                f"{where}: the columns {', '.join(map(readable, names))} could all be '{known}'. Rename the right one "
+                f"to '{known}'."
             )
     return {names[0]: known for known, names in claims.items()}
 
@@ -55,7 +72,7 @@ def need_columns(present: Iterable[str], needed: Iterable[str], where: str) -> N
     if missing:
         raise MissingColumnError(
             f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
-            f"{examples(held, limit=12) or 'none'}. Rename the columns, or give the table that has them."
+            f"{examples(map(readable, held), limit=12) or 'none'}. Rename the columns, or give the table that has them."
         )
 
 

@@ -20,8 +20,10 @@ from fluxtrapolation.evaluation.intake import (
     NAIVE_TIME,
     canonical_names,
     foreign_frame,
+    is_parquet,
     naive_time,
     need_columns,
+    readable,
 )
 from fluxtrapolation.evaluation.published import PublishedName, parse_predictions_name
 from fluxtrapolation.files import atomic_path
@@ -180,7 +182,8 @@ class Predictions:
 
         The identity comes from the Parquet metadata. For a file named like the published submissions,
         ``{scenario id}_{target}_{model}_val_{selection}_predictions.csv``, it comes from the name; anything else has
-        none. Parquet with the schema's column types is opened lazily.
+        none. Parquet is known by its first bytes too, whatever the file is called; with the schema's column types it is
+        opened lazily.
 
         Raises
         ------
@@ -193,9 +196,9 @@ class Predictions:
             raise EvaluationError(f"{file} {what}. Give a Parquet or CSV file of predictions.")
         if file.stat().st_size == 0:
             raise EvaluationError(f"{file} is empty.")
-        if file.suffix.lower() in (".parquet", ".pq"):
+        if file.suffix.lower() in (".parquet", ".pq") or is_parquet(file):
             lazy, identity = _open_parquet(file)
-            return cls(_shaped(lazy, file.name), identity, where=file.name)
+            return cls(_shaped(lazy, file.name), identity or _identity_of_name(file), where=file.name)
         return cls(_shaped(_open_csv(file), file.name), _identity_of_name(file), where=file.name)
 
     @classmethod
@@ -278,7 +281,7 @@ def _open_csv(file: Path) -> pl.DataFrame:
             file, columns=keep, schema_overrides=kinds, null_values=["", "NA", "NaN", "nan", "null", "None"]
         )
     except (pl.exceptions.ComputeError, pl.exceptions.NoDataError) as error:
-        reason = str(error).splitlines()[0]
+        reason = readable(str(error).splitlines()[0], limit=200)
         raise EvaluationError(f"{file} cannot be read as a CSV table of predictions: {reason}") from error
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, Self
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, SchemaVersionError, examples
+from fluxtrapolation.evaluation.comparable import HASHES, RUN, need_one_published_run, telling_apart
+from fluxtrapolation.evaluation.intake import is_parquet, readable
 from fluxtrapolation.evaluation.metrics import PUBLISHED
 from fluxtrapolation.evaluation.predictions import Identity
 from fluxtrapolation.evaluation.published import SITE_YEAR, parse_stem
@@ -28,8 +30,6 @@ from fluxtrapolation.schema import (
 
 SCORES_KEY: Final = "fluxtrapolation.scores"
 SCORES_VERSION: Final = 1
-RUN: Final = ("target", "scenario", "model", "selection")
-"""Columns that say which run a row belongs to."""
 _BEFORE: Final[dict[str, Any]] = {
     **dict.fromkeys(RUN, pl.String),
     "scale": pl.String,
@@ -45,6 +45,7 @@ _AFTER: Final[dict[str, Any]] = {
     "profile": pl.String,
     "max_rows": pl.Int64,
     "seed": pl.Int64,
+    **dict.fromkeys(HASHES, pl.String),
 }
 _PUBLISHED_NAMES: Final = {"scenario": "setting", "domain": "env"}
 
@@ -55,9 +56,10 @@ class Scores:
     """Metrics of one or more runs, one row per (target, scenario, model, selection, scale, domain).
 
     Columns of ``frame``: ``target, scenario, model, selection, scale, domain, site_id, year, n_samples``, the metrics,
-    ``reason, protocol, thresholds, profile, max_rows, seed``. ``domain`` is a site, a site-year as ``AU-ASM 2019``
-    (then ``year`` is set), or a label of the user's own column. Undefined metrics are null; ``reason`` says why, more
-    than one separated by semicolons.
+    ``reason, protocol, thresholds, profile, max_rows, seed, scenario_hash, store_hash``. ``domain`` is a site, a
+    site-year as ``AU-ASM 2019`` (then ``year`` is set), or a label of the user's own column. Undefined metrics are
+    null; ``reason`` says why, more than one separated by semicolons. The hashes say which test set was scored; they
+    are null for bare tables and published files.
 
     Parameters
     ----------
@@ -95,6 +97,7 @@ class Scores:
             pl.lit(who.profile or None, dtype=pl.String).alias("profile"),
             pl.lit(who.max_rows, dtype=pl.Int64).alias("max_rows"),
             pl.lit(who.seed, dtype=pl.Int64).alias("seed"),
+            *(pl.lit(getattr(who, name) or None, dtype=pl.String).alias(name) for name in HASHES),
         )
         run = {**dataclasses.asdict(who), **how, "protocol": protocol, "thresholds": thresholds}
         return cls(named, {"package_version": package_version(), "runs": [run]})
@@ -116,11 +119,12 @@ class Scores:
         """RMSE by run and scale: ``target, scenario, model, selection, scale, domains, median, q90``.
 
         Median and 90th percentile (linear interpolation) over the domains with a value, in the target's unit; null
-        where no domain has one. Empty where the scores hold no RMSE.
+        where no domain has one. Empty where the scores hold no RMSE. Where runs of one name differ in profile, seed,
+        scenario or store, those columns come after ``scale``.
         """
         if "rmse" not in self.frame.columns:
             return pl.DataFrame()
-        return self.frame.group_by([*RUN, "scale"], maintain_order=True).agg(
+        return self.frame.group_by([*RUN, "scale", *telling_apart(self.frame)], maintain_order=True).agg(
             pl.col("rmse").count().cast(pl.Int64).alias("domains"),
             pl.col("rmse").median().alias("median"),
             pl.col("rmse").quantile(0.9, "linear").alias("q90"),
@@ -166,7 +170,13 @@ class Scores:
 
         ``target,setting,model,scale,env,n_samples,mse,...``, scenarios by their published ids, ``spatial`` for the
         site mean, a site-year as ``('AU-ASM', 2019)``.
+
+        Raises
+        ------
+        EvaluationError
+            When a (target, scenario, model) has several selections, profiles or seeds: these columns do not hold them.
         """
+        need_one_published_run(self.frame)
         year = pl.col("year")
         label = pl.when(year.is_not_null()).then(pl.format("('{}', {})", "site_id", year)).otherwise(pl.col("domain"))
         return self.frame.select(
@@ -206,7 +216,10 @@ class Scores:
             if kind == ".csv":
                 (self.published() if columns == "published" else self.frame).write_csv(temporary)
             else:
-                text = json.dumps({"version": SCORES_VERSION, **self.meta}, default=str)
+                runs = [
+                    {key: value for key, value in run.items() if key != "file"} for run in self.meta.get("runs", [])
+                ]
+                text = json.dumps({"version": SCORES_VERSION, **self.meta, "runs": runs}, default=str)
                 self.frame.write_parquet(temporary, metadata={SCORES_KEY: text})
         return file
 
@@ -269,24 +282,29 @@ def _read_place(place: Path) -> list[Scores]:
 
 def _read_file(file: Path, *, must: bool) -> Scores | None:
     """Scores of a file; None for another table, unless it ``must`` hold scores."""
+    parquet = file.suffix.lower() == ".parquet" or is_parquet(file)
     try:
-        if file.suffix.lower() == ".parquet":
-            names = pl.read_parquet_schema(file)
-        else:
-            names = pl.read_csv(file, n_rows=0).schema
+        names = pl.read_parquet_schema(file) if parquet else pl.read_csv(file, n_rows=0).schema
     except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError) as error:
-        raise EvaluationError(f"{file} cannot be read as a table of scores: {str(error).splitlines()[0]}") from error
+        reason = readable(str(error).splitlines()[0], limit=200)
+        raise EvaluationError(f"{file} cannot be read as a table of scores: {reason}") from error
     if "scale" not in names or "n_samples" not in names or not ({"env", "domain"} & set(names)):
         if must:
             raise EvaluationError(
                 f"{file} holds no scores: it lacks the columns scale, n_samples and env or domain; it has "
-                f"{examples(names, limit=8)}."
+                f"{examples((readable(name) for name in names), limit=8)}."
             )
         return None
-    if file.suffix.lower() == ".parquet":
-        return _read_parquet(file)
+    if parquet:
+        return _of_file(_read_parquet(file), file)
     frame = pl.read_csv(file, schema_overrides=_csv_types(list(names)), null_values=["", "NaN", "nan"])
-    return _of_published(frame, file) if "env" in names else Scores(frame)
+    return _of_file(_of_published(frame, file) if "env" in names else Scores(frame), file)
+
+
+def _of_file(scores: Scores, file: Path) -> Scores:
+    """Remember with every run the file it was read from, so that a message can name it; it is not written again."""
+    known = scores.meta.get("runs") or scores.frame.select(*RUN, *HASHES).unique(maintain_order=True).to_dicts()
+    return Scores(scores.frame, {**scores.meta, "runs": [{**run, "file": str(file)} for run in known]})
 
 
 def _csv_types(names: list[str]) -> dict[str, Any]:
@@ -323,8 +341,9 @@ def _of_published(frame: pl.DataFrame, file: Path) -> Scores:
         pl.lit("paper").alias("protocol"),
         pl.lit(PUBLISHED_THRESHOLDS.short()).alias("thresholds"),
     )
-    run = {"where": file.name, "notes": "published metric file", "protocol": "paper"}
-    return Scores(frame, {"package_version": package_version(), "runs": [run]})
+    how = {"where": file.name, "notes": "published metric file", "protocol": "paper"}
+    runs = [{**run, **how} for run in frame.select(RUN).unique(maintain_order=True).to_dicts()]
+    return Scores(frame, {"package_version": package_version(), "runs": runs})
 
 
 def board_order() -> list[pl.Expr]:

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, did_you_mean, examples
+from fluxtrapolation.evaluation.comparable import RUN, need_one_run, need_one_test_set, need_same_domains
 from fluxtrapolation.evaluation.metrics import get_metric
-from fluxtrapolation.evaluation.scores import RUN, Columns, Scores, as_scores, board_order
+from fluxtrapolation.evaluation.scores import Columns, Scores, as_scores, board_order
 from fluxtrapolation.evaluation.statistics import Floats
 from fluxtrapolation.schema import BOARD_SCALES, PUBLISHED_SCENARIO
 
@@ -76,7 +77,7 @@ def summarise(
         Which scales; the six of the board unless given. None: all.
     metric : str
     by : sequence of str
-        More columns that tell runs apart, such as ``seed`` or ``profile``.
+        More columns that tell runs apart, such as ``seed``, ``profile`` or ``store_hash``.
 
     Returns
     -------
@@ -87,9 +88,11 @@ def summarise(
     Raises
     ------
     EvaluationError
-        When a domain is there twice in one run (several seeds or profiles: name them in ``by``).
+        When a domain is there twice in one run (several seeds or profiles: name them in ``by``), or one (target,
+        scenario) stands for several scenario files or stores.
     """
-    table = as_scores(scores).frame
+    known = as_scores(scores)
+    table, runs = known.frame, known.meta.get("runs", [])
     kind = get_metric(metric)
     if metric not in table.columns:
         raise EvaluationError(f"The scores hold no {metric}. Evaluate with metrics=[..., '{metric}'].")
@@ -99,7 +102,8 @@ def summarise(
     if scales is not None:
         table = table.filter(pl.col("scale").is_in(list(scales)))
     keys = [*CELL, "model", "selection", *by]
-    _need_one_run(table, keys)
+    need_one_test_set(table, runs, by=by)
+    need_one_run(table, keys, runs)
     function = get_summary(summary, higher_is_better=kind.higher_is_better)
     grouped = table.group_by(keys, maintain_order=True).agg(
         pl.col(metric).drop_nulls().alias("values"), pl.col(metric).null_count().alias("n_null")
@@ -112,20 +116,6 @@ def summarise(
         .select(*keys, "value", "n_domains", pl.col("n_null").cast(pl.Int64))
         .sort(*board_order(), *by)
     )
-
-
-def _need_one_run(table: pl.DataFrame, keys: Sequence[str]) -> None:
-    repeated = table.group_by([*keys, "domain"]).len().filter(pl.col("len") > 1)
-    if repeated.height:
-        row = repeated.row(0, named=True)
-        which = {name: table[name].unique().to_list() for name in ("profile", "max_rows", "seed")}
-        several = [f"{name} {examples(values)}" for name, values in which.items() if len(values) > 1]
-        raise EvaluationError(
-            f"{repeated.height} domains are in the scores more than once, such as {row['domain']} at scale "
-            f"{row['scale']} for {row['target']} {row['scenario']} {row['model']} {row['selection']}"
-            + (f" (there are {'; '.join(several)}). Keep one, or name the column in by=." if several else ".")
-            + (" Give each file once." if not several else "")
-        )
 
 
 @dataclass(frozen=True)
@@ -163,13 +153,16 @@ def skill(
     Raises
     ------
     EvaluationError
-        When the baseline is absent, or the metric is not an error whose best value is 0.
+        When the baseline is absent, the metric is not an error whose best value is 0, or a model was scored on other
+        domains than the baseline.
     """
+    known = as_scores(scores)
     kind = get_metric(metric)
     if kind.best != 0.0 or metric in ("bias", "relative_bias"):
         raise EvaluationError(f"Skill needs an error such as rmse or mae, not {metric}.")
-    table = summarise(scores, summary=summary, scales=scales, metric=metric)
-    reference = _baseline(table, baseline, baseline_selection)
+    table = summarise(known, summary=summary, scales=scales, metric=metric)
+    reference = _baseline(table, baseline, baseline_selection).select(*CELL, pl.col("value").alias("baseline"))
+    need_same_domains(known.frame, _baseline(known.frame, baseline, baseline_selection))
     cells = table.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left").with_columns(
         skill=pl.when(pl.col("baseline") > 0).then(1 - pl.col("value") / pl.col("baseline"))
     )
@@ -177,18 +170,20 @@ def skill(
 
 
 def _baseline(table: pl.DataFrame, model: str, selection: str) -> pl.DataFrame:
+    """The baseline's rows of a table, whether of scores or of summaries."""
     named = table.filter(pl.col("model") == model)
     rows = named.filter(pl.col("selection") == selection)
     if rows.is_empty() and named.height and named["selection"].null_count() == named.height:
         rows = named  # a bare table does not say how it was selected
     if rows.is_empty():
         known = table.select(pl.format("{} ({})", "model", pl.col("selection").fill_null("-"))).to_series().unique()
+        near = "" if named.height else did_you_mean(model, table["model"].drop_nulls().unique().sort())
         raise EvaluationError(
             f"The baseline {model} (selection {selection}) is not among the scores; there are "
-            f"{examples(known.sort().drop_nulls(), limit=8) or 'unnamed models only'}. "
-            "Add its scores, or choose another baseline."
+            f"{examples(known.sort().drop_nulls(), limit=8) or 'unnamed models only'}."
+            f"{near} Add its scores, or choose another baseline."
         )
-    return rows.select(*CELL, pl.col("value").alias("baseline"))
+    return rows
 
 
 def _cell(cell: dict[str, str]) -> str:
@@ -258,7 +253,8 @@ def pivot(
         ``model, selection, skill_score``, the cells in the board's order, and ``note`` where a model lacks a cell. Best
         skill first.
     """
-    table = as_scores(scores).frame
+    known = as_scores(scores)
+    table = known.frame
     targets = table["target"].unique().to_list()
     if target is not None:
         if target not in targets:
@@ -269,7 +265,8 @@ def pivot(
         table = table.filter(pl.col("target") == target)
     elif len(targets) > 1:
         raise EvaluationError(f"The scores hold several targets ({examples(targets, limit=6)}). Name one.")
-    values = summarise(table, summary=summary, scales=scales, metric=metric)
+    chosen = Scores(table, known.meta)
+    values = summarise(chosen, summary=summary, scales=scales, metric=metric)
     names = {"selection": "val_strategy"} if columns == "published" else {}
     scenario = pl.col("scenario").fill_null("unnamed")
     shown = scenario.replace(PUBLISHED_SCENARIO) if columns == "published" else scenario
@@ -278,7 +275,7 @@ def pivot(
     if baseline is None:
         return wide.rename(names)
     found = skill(
-        table, baseline=baseline, baseline_selection=baseline_selection, summary=summary, scales=scales, metric=metric
+        chosen, baseline=baseline, baseline_selection=baseline_selection, summary=summary, scales=scales, metric=metric
     ).overall
     cells = [name for name in wide.columns if name not in ("model", "selection")]
     joined = found.join(wide, on=["model", "selection"], how="left", nulls_equal=True, maintain_order="left")

@@ -125,6 +125,12 @@ class FluxModel:
             raise ModelError(f"{self.name} was fitted on {self.n_features_in_} columns; X has {rows.shape[1]}.")
         return np.asarray(self._predict(rows), dtype=np.float32)
 
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Coefficient of determination, ``1 - SSE / SST``; best value 1, as scikit-learn's regressors give it."""
+        observed = np.asarray(y, dtype=np.float64)
+        error = observed - self.predict(X)
+        return float(1.0 - (error @ error) / np.square(observed - observed.mean()).sum())
+
     def save(self, folder: str | Path) -> Path:
         """Save the fitted model into ``folder`` (made if need be), without pickle."""
         path = Path(folder)
@@ -145,11 +151,15 @@ class FluxModel:
         path = Path(folder)
         if not (path / "model.json").is_file():
             raise ModelError(f"There is no saved model in {path}: model.json is missing.")
-        about = json.loads((path / "model.json").read_text())
-        model = cls(**about["params"])
-        model.feature_names_ = tuple(about["feature_names"]) if about["feature_names"] else None
-        model.n_features_in_ = about["n_features_in"]
-        model._load(path)
+        try:
+            about = json.loads((path / "model.json").read_text())
+            model = cls(**about["params"])
+            model.feature_names_ = tuple(about["feature_names"]) if about["feature_names"] else None
+            model.n_features_in_ = about["n_features_in"]
+            model._load(path)
+        except (ValueError, KeyError, TypeError, OSError) as error:  # XGBoostError is a ValueError
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise ModelError(f"The model in {path} is damaged ({reason}). Train it again with --overwrite.") from None
         return model
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 (scikit-learn's signature)

@@ -69,10 +69,11 @@ class _Linear(FluxModel):
 
 
 class LinearRegression(_Linear):
-    """Ordinary least squares with intercept; the smallest coefficients where columns are collinear.
+    """Ordinary least squares with intercept; the smallest coefficients (in the units of X) where columns are collinear.
 
-    One-hot plant functional types sum to one, so with an intercept they are always collinear; predictions do not
-    depend on which solution is taken.
+    One-hot plant functional types sum to one, so with an intercept they are always collinear. For classes seen in
+    training the solution does not matter; for an unseen class it does: the smallest coefficients give it the mean of
+    the seen ones, as LAPACK's gelsd (scikit-learn's LinearRegression) does.
     """
 
     name = "lr"
@@ -85,7 +86,9 @@ class LinearRegression(_Linear):
         values, vectors = np.linalg.eigh(m.xx / np.outer(scale, scale))
         keep = values > values[-1] * len(values) * np.finfo(np.float32).eps * 1e-3
         projected = vectors[:, keep].T @ (m.xy / scale)
-        self.coef_ = (vectors[:, keep] @ (projected / values[keep])) / scale
+        coef = (vectors[:, keep] @ (projected / values[keep])) / scale
+        null = np.linalg.qr(vectors[:, ~keep] / scale[:, None]).Q
+        self.coef_ = coef - null @ (null.T @ coef)
         self.intercept_ = float(m.mean_y - m.mean_x @ self.coef_)
 
 

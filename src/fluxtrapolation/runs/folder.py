@@ -16,6 +16,7 @@ from fluxtrapolation.errors import RunError
 from fluxtrapolation.files import write_bytes_atomic
 
 RUN_NAME = "run.json"
+_OWN = (RUN_NAME, "scenario.yaml", "trials", "models")
 _LIBRARIES = ("fluxtrapolation", "numpy", "polars", "scikit-learn", "xgboost", "xgboost-cpu", "optuna")
 
 
@@ -152,13 +153,13 @@ class RunFolder:
     def write_state(self, state: RunState) -> None:
         write_bytes_atomic(self.path / RUN_NAME, state.model_dump_json(indent=1).encode())
 
-    def open(self, config: RunConfig, *, store: str, overwrite: bool) -> RunState:
-        """Start the run, or continue one of the same configuration.
+    def check(self, config: RunConfig, *, overwrite: bool) -> None:
+        """Raise unless the run of this configuration can be started, continued or replaced here.
 
         Raises
         ------
         RunError
-            If the folder holds a run of another configuration.
+            If the folder holds a run of another configuration, or files that are no run's.
         """
         if self.exists() and not overwrite:
             held = self.state()
@@ -170,10 +171,15 @@ class RunFolder:
                     f"{self.path} holds a run of another configuration ({'; '.join(short[:2])}). "
                     "Choose another --out, or replace it with --overwrite."
                 )
-            return held
+        elif self.path.exists() and (not self.path.is_dir() or any(not _is_ours(item) for item in self.path.iterdir())):
+            raise RunError(f"{self.path} is in the way: it holds files that are no run's. Choose another --out.")
+
+    def open(self, config: RunConfig, *, store: str, overwrite: bool) -> RunState:
+        """Start the run, or continue one of the same configuration; see :meth:`check`."""
+        self.check(config, overwrite=overwrite)
+        if self.exists() and not overwrite:
+            return self.state()
         if self.path.exists():
-            if not self.exists() and any(self.path.iterdir()):
-                raise RunError(f"{self.path} is in the way: it is not a run and not empty. Choose another --out.")
             shutil.rmtree(self.path)
         state = RunState(config=config, config_hash=config.sha256, store=store, environment=environment())
         self.write_state(state)
@@ -182,8 +188,11 @@ class RunFolder:
     def trials(self) -> dict[int, Trial]:
         """The finished trials by number."""
         found = {}
-        for file in sorted((self.path / "trials").glob("*.json")):
-            trial = Trial.model_validate_json(file.read_bytes())
+        for file in sorted((self.path / "trials").glob("[0-9]*.json")):
+            try:
+                trial = Trial.model_validate_json(file.read_bytes())
+            except ValidationError:
+                raise RunError(f"{file} is damaged. Delete it and train again: the trial is then repeated.") from None
             found[trial.number] = trial
         return found
 
@@ -195,6 +204,11 @@ class RunFolder:
 
     def predictions_file(self, strategy: str) -> Path:
         return self.path / f"predictions-{strategy}.parquet"
+
+
+def _is_ours(item: Path) -> bool:
+    """Whether something in a run folder is a run's: left by an interrupted start or removal."""
+    return item.name in _OWN or item.name.startswith("predictions-") or item.name.endswith(".tmp")
 
 
 def find_runs(path: str | Path) -> list[RunFolder]:

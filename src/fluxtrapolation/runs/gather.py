@@ -90,7 +90,9 @@ def gather(
 
 
 def _shown(state: RunState, selections: Sequence[str]) -> list[str]:
-    return [name for name in SELECTIONS if name in selections and (name == "mean" or state.config.n_configurations > 1)]
+    if state.config.n_configurations == 1:
+        return ["mean"]  # all three chose the same
+    return [name for name in SELECTIONS if name in selections]
 
 
 def _towers(states: Sequence[tuple[RunFolder, RunState]], store: str | Path | None) -> pl.DataFrame:
@@ -104,7 +106,10 @@ def _towers(states: Sequence[tuple[RunFolder, RunState]], store: str | Path | No
             with warnings.catch_warnings():
                 # The absent towers were told when the runs were made, and stand in their notes.
                 warnings.simplefilter("ignore", FluxtrapolationWarning)
-                roles = site_roles(Store(store or state.store), load_scenario(folder.path / state.scenario_file))
+                held = Store(store or state.store)
+                if held.data_hash != state.config.store_hash:
+                    raise RunError(f"the store {held.path} is not the one the runs were trained on.")
+                roles = site_roles(held, load_scenario(folder.path / state.scenario_file))
         except FluxtrapolationError as error:
             warnings.warn(
                 f"No map of '{name}': {error} Name the store with --store.", FluxtrapolationWarning, stacklevel=2
@@ -149,6 +154,12 @@ def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[st
     )
 
 
+def _shown_path(path: str) -> str:
+    """A path as one would type it here: relative where it lies below the present folder."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
 def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | Path]) -> dict[str, Any]:
     from fluxtrapolation.data.manifest import utc_now
 
@@ -158,7 +169,7 @@ def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | P
         config = state.config
         named = config.scenario in scenario_names()
         words = [
-            f"fluxtrapolation train --store {state.store}",
+            f"fluxtrapolation train --store {_shown_path(state.store)}",
             f"--scenario {config.scenario if named else folder.path / state.scenario_file}",
             f"--target {config.target} --model {config.model} --profile {config.profile}",
             f"--configurations {config.n_configurations}" if config.n_configurations > 1 else "",
@@ -177,7 +188,7 @@ def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | P
         "created": f"{utc_now():%Y-%m-%d %H:%M} UTC",
         "commands": [*dict.fromkeys(commands), f"fluxtrapolation report {places[0]} --out report/"],
         "versions": dict(first.environment) | {"fluxtrapolation": __version__},
-        "hashes": {f"store {state.store}": state.config.store_hash for _, state in states}
+        "hashes": {f"store {_shown_path(state.store)}": state.config.store_hash for _, state in states}
         | {f"scenario {state.config.scenario}": state.config.scenario_hash for _, state in states},
         "notes": sorted(notes),
     }

@@ -68,6 +68,8 @@ def predict_run(
             stacklevel=2,
         )
     name: PartName = next(n for n in PART_NAMES if n == part)
+    if Path(out).suffix.lower() not in (".parquet", ".pq"):
+        raise RunError(f"Predictions are written as Parquet: --out {out} must end in .parquet.")
     split = make_split(
         opened,
         load_scenario(folder.path / state.scenario_file),

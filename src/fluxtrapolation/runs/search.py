@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxtrapolation.errors import RunError
+from fluxtrapolation.errors import ModelError, RunError
+from fluxtrapolation.files import as_os_error, plain_error
 from fluxtrapolation.models import FluxModel, ModelSpec
 from fluxtrapolation.runs.folder import RunFolder, Trial
 from fluxtrapolation.scenarios import Part
@@ -43,7 +44,12 @@ def configurations(spec: ModelSpec, n: int, *, seed: int) -> list[dict[str, Any]
     """
     if spec.space is None:
         return [{}]
-    import optuna
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ModelError(
+            f"Searching configurations of {spec.name} needs optuna: pip install 'fluxtrapolation[models]'."
+        ) from None
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -124,8 +130,10 @@ def search(
 
 
 def _usable(folder: RunFolder, trials: dict[int, Trial], number: int) -> bool:
-    """A finished trial need not be repeated, unless it is a best one whose model is gone."""
-    if trials[number].status == "failed" or number not in best_trials(trials).values():
+    """A finished trial need not be repeated, unless it failed or is a best one whose model is gone."""
+    if trials[number].status == "failed":
+        return False
+    if number not in best_trials(trials).values():
         return True
     return (folder.model_folder(number) / "model.json").is_file()
 
@@ -161,7 +169,6 @@ def _try(
         ended = time.perf_counter()
         if not np.isfinite(rmse).all():
             raise RunError(f"{int((~np.isfinite(rmse)).sum())} of {len(rmse)} validation domains have no finite RMSE")
-        _keep(model, folder, number)
     except Exception as error:  # noqa: BLE001 (a failing configuration is recorded and told; the search goes on)
         return Trial(
             number=number,
@@ -171,6 +178,8 @@ def _try(
             fit_seconds=time.perf_counter() - begin,
             train_rows=len(train),
         )
+    # Outside the try: a disk that cannot take the model is no fault of the configuration.
+    _keep(model, folder, number)
     return Trial(
         number=number,
         params=params,
@@ -187,9 +196,16 @@ def _keep(model: FluxModel, folder: RunFolder, number: int) -> None:
     final = folder.model_folder(number)
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    model.save(temporary)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
+    try:
+        model.save(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    except Exception as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        known = as_os_error(error)
+        if known is None:
+            raise
+        raise plain_error(known, final) from error
 
 
 def _drop_beaten(folder: RunFolder, trials: dict[int, Trial]) -> None:

@@ -107,20 +107,39 @@ def train(
         )
     opened = Store.of(store)
     pinned = [load_scenario(scenario) for scenario in scenarios]
-    specs = [model_spec(name) for name in models]
+    specs = [model_spec(name) for name in dict.fromkeys(models)]
     for spec in specs:
         if spec.needs.sequences:
             raise RunError(f"The model {spec.name} needs windows; training sequence models is not built yet.")
         spec.load_class()
     for target in targets:
         opened.need_target(target)
+    groups = [
+        [_Cell(opened, scenario, target, spec, Path(out), opts) for spec in specs]
+        for scenario in pinned
+        for target in dict.fromkeys(targets)
+    ]
+    _check_beforehand(opened, pinned, groups, opts)
     results: list[CellResult] = []
-    total = len(pinned) * len(targets) * len(specs)
-    for scenario in pinned:
-        for target in targets:
-            cells = [_Cell(opened, scenario, target, spec, Path(out), opts) for spec in specs]
-            results += _train_together(cells, listener, len(results), total)
+    for cells in groups:
+        results += _train_together(cells, listener, len(results), sum(map(len, groups)))
     return results
+
+
+def _check_beforehand(
+    store: Store, scenarios: list[Scenario], groups: list[list[_Cell]], options: TrainOptions
+) -> None:
+    """Refuse what cannot work before the first model is trained."""
+    if options.seed < 0:
+        raise RunError(f"The seed must not be negative ({options.seed}).")
+    names = [scenario.name for scenario in scenarios]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise RunError(f"The scenario name {twice[0]!r} is given {names.count(twice[0])} times. Give each once.")
+    for scenario in scenarios:
+        scenario.apply(store.site_ids, strict=options.strict)
+    for cell in (cell for cells in groups for cell in cells):
+        cell.folder.check(cell.config, overwrite=options.overwrite)
 
 
 class _Cell:
@@ -149,8 +168,21 @@ class _Cell:
             package_version=__version__,
         )
 
+    def is_complete(self) -> bool:
+        """Whether the run is done and everything it made is still there."""
+        if self.options.overwrite or not self.folder.exists():
+            return False
+        state = self.folder.state()
+        files = [self.folder.predictions_file(name) for name in state.selection]
+        files += [self.folder.model_folder(number) / "model.json" for number in state.selection.values()]
+        return state.status == "complete" and all(file.is_file() for file in files)
+
     def open(self) -> RunState:
-        state = self.folder.open(self.config, store=str(self.store.path), overwrite=self.options.overwrite)
+        where = str(self.store.path.resolve())
+        state = self.folder.open(self.config, store=where, overwrite=self.options.overwrite)
+        if state.status != "running":
+            state = state.model_copy(update={"status": "running", "error": None})
+            self.folder.write_state(state)
         self.scenario.write(self.folder.path / "scenario.yaml")
         return state
 
@@ -159,59 +191,80 @@ class _Cell:
 
 
 def _train_together(cells: list[_Cell], listener: TrainListener | None, done: int, total: int) -> list[CellResult]:
-    """Cells of one scenario and target share their arrays. The test part is read only after every search has ended."""
-    states = {cell: cell.open() for cell in cells}
-    results: dict[_Cell, CellResult] = {}
-    for cell in cells:
-        if states[cell].status == "complete":
-            results[cell] = cell.result("already complete", 0.0)
+    """Cells of one scenario and target share their arrays."""
+    results = {cell: cell.result("already complete", 0.0) for cell in cells if cell.is_complete()}
     todo = [cell for cell in cells if cell not in results]
-    spent: dict[_Cell, float] = {}
-    searched: dict[_Cell, tuple[dict[str, int], Rows]] = {}
     if todo:
-        split = _split(todo[0], ("train", "validation"))
-        limited = {limit: _limited(split.train, limit, todo[0]) for limit in {c.config.max_rows for c in todo}}
-        available = len(split.train)
-        validation, absent = split.validation, split.absent
-        del split
-        for cell in todo:
-            if listener is not None:
-                listener.cell_started(cell.folder.name, done + len(results) + len(searched), total)
-            begin = time.perf_counter()
-            part = limited[cell.config.max_rows]
-            try:
-                chosen = search(
-                    cell.folder,
-                    cell.spec,
-                    train=part,
-                    validation=validation,
-                    n_configurations=cell.config.n_configurations,
-                    seed=cell.config.seed,
-                    n_jobs=cell.options.jobs,
-                    time_limit=cell.config.time_limit,
-                    report=_reporter(listener, cell),
-                )
-            except FluxtrapolationError as error:
-                results[cell] = _failed(cell, states[cell], str(error), time.perf_counter() - begin)
-                continue
-            spent[cell] = time.perf_counter() - begin
-            rows = Rows(
-                train=len(part),
-                train_available=available,
-                validation=len(validation),
-                train_sites=len(part.sites),
-                validation_domains=len(validation.domains),
-            )
-            searched[cell] = (chosen, rows)
-        del limited, validation
-        if searched:
-            test = _split(todo[0], ("test",)).test
-            for cell, (chosen, rows) in searched.items():
-                results[cell] = _finish(cell, states[cell], chosen, rows, test, spent[cell], absent)
+        try:
+            split = _split(todo[0], ("train", "validation"))
+        except FluxtrapolationError as error:
+            # No rows to train on: told for every cell, and no folder is made.
+            results |= {cell: cell.result("failed", 0.0, str(error)) for cell in todo}
+        else:
+            results |= _search_and_predict(todo, split, listener, done + len(results), total)
     for cell in cells:
         if listener is not None:
             listener.cell_ended(results[cell])
     return [results[cell] for cell in cells]
+
+
+def _search_and_predict(
+    cells: list[_Cell], split: Split, listener: TrainListener | None, done: int, total: int
+) -> dict[_Cell, CellResult]:
+    """Search every cell; the test part is read only after every search has ended."""
+    results: dict[_Cell, CellResult] = {}
+    found: list[tuple[_Cell, RunState, dict[str, int], Rows, float]] = []
+    limited = {limit: _limited(split.train, limit, cells[0]) for limit in {cell.config.max_rows for cell in cells}}
+    available, validation = len(split.train), split.validation
+    notes = _notes(split)
+    del split
+    for cell in cells:
+        if listener is not None:
+            listener.cell_started(cell.folder.name, done + len(results) + len(found), total)
+        begin = time.perf_counter()
+        state, part = cell.open(), limited[cell.config.max_rows]
+        try:
+            chosen = search(
+                cell.folder,
+                cell.spec,
+                train=part,
+                validation=validation,
+                n_configurations=cell.config.n_configurations,
+                seed=cell.config.seed,
+                n_jobs=cell.options.jobs,
+                time_limit=cell.config.time_limit,
+                report=_reporter(listener, cell),
+            )
+        except FluxtrapolationError as error:
+            results[cell] = _failed(cell, state, str(error), time.perf_counter() - begin)
+            continue
+        rows = Rows(
+            train=len(part),
+            train_available=available,
+            validation=len(validation),
+            train_sites=len(part.sites),
+            validation_domains=len(validation.domains),
+        )
+        found.append((cell, state, chosen, rows, time.perf_counter() - begin))
+    del limited, validation
+    if found:
+        try:
+            test = _split(found[0][0], ("test",))
+        except FluxtrapolationError as error:
+            return results | {cell: _failed(cell, state, str(error), spent) for cell, state, _, _, spent in found}
+        for cell, state, chosen, rows, spent in found:
+            results[cell] = _finish(cell, state, chosen, rows, test.test, spent, [*notes, *_notes(test)])
+    return results
+
+
+def _notes(split: Split) -> list[str]:
+    """What the scenario lists and the store cannot give."""
+    notes = [f"the store lacks {len(split.absent)} listed sites: {', '.join(split.absent)}"] if split.absent else []
+    return notes + [
+        f"{len(sites)} {part} towers have no usable hours: {', '.join(sites)}"
+        for part, sites in split.without_rows.items()
+        if sites
+    ]
 
 
 def _split(cell: _Cell, parts: Any) -> Split:
@@ -247,7 +300,7 @@ def _finish(
     rows: Rows,
     test: Part,
     search_seconds: float,
-    absent: tuple[str, ...],
+    notes: list[str],
 ) -> CellResult:
     begin = time.perf_counter()
     by_trial = {}
@@ -266,7 +319,7 @@ def _finish(
             params=trials[chosen[strategy]].params,
         )
     failed = [trial for trial in trials.values() if trial.status == "failed"]
-    notes = [f"the store lacks {len(absent)} listed sites: {', '.join(absent)}"] if absent else []
+    notes = list(dict.fromkeys(notes))
     notes += [f"configuration {trial.number} failed: {trial.error}" for trial in failed]
     seconds = {
         "search": search_seconds,

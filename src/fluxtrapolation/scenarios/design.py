@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import polars as pl
 from fluxtrapolation import __version__
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import ScenarioError, did_you_mean, examples
-from fluxtrapolation.scenarios.scenario import Scenario, Years, YearSplit
+from fluxtrapolation.scenarios.scenario import NAME_PATTERN, Scenario, Years, YearSplit
 from fluxtrapolation.schema import QC, TIME
 
 Rule = Literal["years", "random", "temperature"]
@@ -53,7 +54,15 @@ def design(store: Store, rule: str, *, name: str, options: DesignOptions | None 
     """
     if rule not in _RULES:
         raise ScenarioError(f"There is no rule {rule!r}.{did_you_mean(rule, _RULES)} Known: {', '.join(_RULES)}.")
-    return _RULES[rule](store, name, options or DesignOptions())
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ScenarioError(
+            f"{name!r} cannot be the name of a scenario: it becomes part of folder names. "
+            "Use letters, digits, '.', '_' and '-' (--name, or another name for the file)."
+        )
+    given = options or DesignOptions()
+    if given.seed < 0:
+        raise ScenarioError(f"The seed must not be negative ({given.seed}).")
+    return _RULES[rule](store, name, given)
 
 
 def _made_from(store: Store, rule: str, **options: Any) -> dict[str, Any]:
@@ -91,18 +100,27 @@ def _by_years(store: Store, name: str, options: DesignOptions) -> Scenario:
     ):
         if parts[one].overlaps(parts[other]):
             raise ScenarioError(f"{one} {parts[one]} and {other} {parts[other]} overlap. Parts may share no year.")
-    listed: list[str] = []
-    left_out: list[str] = []
-    for site in store.site_ids:
-        frame = store.read_site(site, [TIME, QC])
-        year = frame.filter(pl.col(QC) == 1)[TIME].dt.year().unique()
-        inside = ((year >= (train.first or -9999)) & (year <= (train.last or 9999))).any()
-        (listed if inside else left_out).append(site)
+    measured = {
+        site: store.read_site(site, [TIME, QC]).filter(pl.col(QC) == 1)[TIME].dt.year().unique()
+        for site in store.site_ids
+    }
+
+    def within(site: str, years: Years) -> bool:
+        return measured[site].is_between(years.first or -9999, years.last or 9999).any()
+
+    listed = [site for site in store.site_ids if within(site, train)]
+    left_out = [site for site in store.site_ids if site not in set(listed)]
     if not listed:
         raise ScenarioError(
             f"No tower of the store has a measured hour in the train years {train}. The store spans "
             f"{store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
         )
+    for flag, years in (("--validation-years", validation), ("--test-years", test)):
+        if not any(within(site, years) for site in listed):
+            raise ScenarioError(
+                f"None of the {len(listed)} towers with measured hours in the train years has one in {flag} {years}. "
+                f"The store spans {store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
+            )
     return Scenario(
         name=name,
         kind="years",

@@ -110,6 +110,8 @@ class Part:
         """
         if max_rows < 1:
             raise DataError(f"max_rows must be at least 1, not {max_rows}.")
+        if seed < 0:
+            raise DataError(f"The seed must not be negative ({seed}).")
         if len(self) <= max_rows:
             return self
         counts = np.bincount(self.site_codes, minlength=len(self.sites))
@@ -175,6 +177,8 @@ class Split:
     target : str
     absent : tuple of str
         Listed towers the store lacks.
+    without_rows : dict
+        By part, towers that are in the store but gave no row (only where whole towers are held out).
     """
 
     scenario: Scenario
@@ -185,6 +189,7 @@ class Split:
     feature_names: tuple[str, ...]
     absent: tuple[str, ...]
     store_hash: str
+    without_rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Split({self.scenario.name}, {self.target}: {self.train!r}, {self.validation!r}, {self.test!r})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +25,15 @@ DomainKind = Literal["site", "site-year"]
 PART_NAMES: tuple[PartName, ...] = ("train", "validation", "test")
 
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
 class Years(BaseModel):
     """A closed range of calendar years (local standard time); an open end is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    first: int | None = None
-    last: int | None = None
+    first: int | None = Field(default=None, ge=1900, le=2200)
+    last: int | None = Field(default=None, ge=1900, le=2200)
 
     @model_validator(mode="after")
     def _ordered(self) -> Years:
@@ -51,6 +54,8 @@ class Years(BaseModel):
         try:
             if not colon:
                 return cls(first=int(first), last=int(first))
+            if not (first or last):
+                raise ValueError
             return cls(first=int(first) if first else None, last=int(last) if last else None)
         except (ValueError, ValidationError):
             raise ScenarioError(
@@ -118,7 +123,7 @@ class Scenario(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal["fluxtrapolation-scenario"] = "fluxtrapolation-scenario"
     version: int = SCENARIO_VERSION
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME_PATTERN)
     published_id: str | None = None
     kind: Literal["sites", "years"]
     domain: DomainKind
@@ -183,7 +188,9 @@ class Scenario(BaseModel):
         write_bytes_atomic(out, self.to_yaml().encode())
         return out
 
-    def apply(self, site_ids: Iterable[str], *, strict: bool = False) -> Membership:
+    def apply(
+        self, site_ids: Iterable[str], *, strict: bool = False, parts: Sequence[PartName] = PART_NAMES
+    ) -> Membership:
         """Match the scenario with the towers a store holds.
 
         Parameters
@@ -192,6 +199,8 @@ class Scenario(BaseModel):
             Towers of the store.
         strict : bool, default False
             Refuse when any listed tower is absent, instead of warning.
+        parts : sequence of str
+            Parts that must not be empty.
 
         Returns
         -------
@@ -232,7 +241,7 @@ class Scenario(BaseModel):
         validation = tuple(site for site in self.validation if site in held)
         test = tuple(site for site in self.test if site in held)
         for label, part in (("train", train), ("validation", validation), ("test", test)):
-            if not part:
+            if not part and label in parts:
                 raise ScenarioError(
                     f"Scenario '{self.name}' has no {label} sites in this store. Import more sites, or design a "
                     "scenario for it: fluxtrapolation scenario design --store ... --rule random --out mine.yaml"
@@ -289,10 +298,14 @@ def load_scenario(name: str | Path | Scenario) -> Scenario:
 def _read(path: Path) -> Scenario:
     if not path.is_file():
         raise ScenarioError(f"There is no scenario file {path}. Check the path, or make one with 'scenario design'.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path} cannot be read ({error}). Is it a scenario file?") from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        body = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        body = yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
         raise ScenarioError(f"{path} is not YAML ({str(error).splitlines()[0]}). Is it a scenario file?") from None
     if not isinstance(body, dict) or body.get("format") != "fluxtrapolation-scenario":
         raise ScenarioError(f"{path} is not a scenario file: it lacks 'format: fluxtrapolation-scenario'.")

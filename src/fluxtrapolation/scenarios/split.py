@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fluxtrapolation.data.manifest import SiteRecord
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import DataError, ScenarioError
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, ScenarioError, examples
 from fluxtrapolation.scenarios.part import Float32, Part, Split, unique_codes
 from fluxtrapolation.scenarios.scenario import (
     PART_NAMES,
@@ -74,7 +75,10 @@ def make_split(
     opened = Store.of(store)
     opened.need_target(target)
     pinned = load_scenario(scenario)
-    membership = pinned.apply(opened.site_ids, strict=strict)
+    unknown = [name for name in parts if name not in PART_NAMES]
+    if unknown:
+        raise ScenarioError(f"There is no part {unknown[0]!r}. Known: {', '.join(PART_NAMES)}.")
+    membership = pinned.apply(opened.site_ids, strict=strict, parts=parts)
     names = tuple(features) if features is not None else opened.features
     reader = _Reader(opened, membership, target, names, sequences, jobs or min(os.cpu_count() or 1, 8))
     made: dict[PartName, Part] = {name: reader.part(name, read=name in parts) for name in PART_NAMES}
@@ -86,6 +90,19 @@ def make_split(
                 f"{f' in the years {membership.years(name)}' if membership.years(name) else ''}. "
                 "Choose other years or another rule."
             )
+    without_rows = _without_rows(membership, made, parts)
+    for part, sites in without_rows.items():
+        warnings.warn(
+            f"Scenario '{pinned.name}': {len(sites)} of {len(getattr(membership, part))} {part} towers have no usable "
+            f"hours ({examples(sites)}).",
+            FluxtrapolationWarning,
+            stacklevel=2,
+        )
+    if "test" in parts and np.isnan(made["test"].y).all():
+        raise ScenarioError(
+            f"Scenario '{pinned.name}': not one test hour has an observation of {target}, so nothing could be scored. "
+            "Choose other test towers or years."
+        )
     return Split(
         scenario=pinned,
         target=target,
@@ -95,7 +112,18 @@ def make_split(
         feature_names=names,
         absent=membership.absent,
         store_hash=opened.data_hash,
+        without_rows=without_rows,
     )
+
+
+def _without_rows(
+    membership: Membership, made: dict[PartName, Part], parts: Sequence[PartName]
+) -> dict[str, tuple[str, ...]]:
+    """Towers of each part that gave no row. Under a scenario by years that is ordinary, and not told."""
+    if membership.scenario.kind == "years":
+        return {}
+    lost = {name: tuple(s for s in getattr(membership, name) if s not in set(made[name].sites)) for name in parts}
+    return {name: sites for name, sites in lost.items() if sites}
 
 
 class _Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError
 
@@ -24,6 +25,12 @@ def detect_format(source: str) -> str:
             return "fluxnet2015-zarr"
         raise DataError(f"{source} is not the address of a Zarr store (.zarr). Say what it is with --format.")
     path = Path(source)
+    with reading(path):
+        return _format_of(path)
+
+
+def _format_of(path: Path) -> str:
+    source = str(path)
     if not path.exists():
         raise DataError(f"{source} does not exist. Check the path.")
     if path.is_dir():

@@ -8,21 +8,22 @@ right.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from fluxtrapolation.data.importers.hourly import Hours, Packed, recorded_span, to_hours
-from fluxtrapolation.data.importers.phase import phase_notes, radiation_phase
+from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.importers.phase import Phase, phase_notes, radiation_phase
 from fluxtrapolation.data.importers.zarr_facts import Clock, find_clock, true_offset
 from fluxtrapolation.data.importers.zarr_source import FluxnetZarr
 from fluxtrapolation.data.sites import SiteFacts, load_sites, merge_facts, read_sites_table
-from fluxtrapolation.errors import DataError, FluxtrapolationWarning, did_you_mean, examples
+from fluxtrapolation.errors import DataError, did_you_mean, examples
 from fluxtrapolation.schema import IGBP, QC, SOLAR_COVARIATES, TIME
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def import_fluxnet2015_zarr(
     gpp : {'nt', 'dt'}
         Night-time or day-time partitioning.
     overwrite : bool
-        Replace a store made from another source or with other options.
+        Replace the store that is there, once the new one is finished.
     jobs : int, optional
         Towers worked on at once; at most 4 by default.
     progress : callable, optional
@@ -97,7 +98,7 @@ def import_fluxnet2015_zarr(
     Warns
     -----
     FluxtrapolationWarning
-        Once, if some towers failed.
+        If some towers failed, were there already, or have radiation more than an hour off the sun.
     """
     from fluxtrapolation.data.writer import StoreWriter
 
@@ -119,20 +120,17 @@ def import_fluxnet2015_zarr(
         overwrite=overwrite,
     )
     tower = _Tower(zarr, names, facts, FLAG_LIMITS[qc], writer)
-    failed = _run_all(tower, chosen, writer, jobs=jobs, progress=progress)
-    if not writer.done:
-        writer.discard()
-        site, reason = min(failed.items())
-        raise DataError(f"None of the {len(chosen)} towers of {zarr.source} could be imported. {site}: {reason}.")
-    store = writer.finish()
-    if failed:
-        listed = examples((f"{site} ({reason})" for site, reason in sorted(failed.items())), 3)
-        warnings.warn(
-            f"{len(failed)} of {len(chosen)} towers could not be imported: {listed}. "
-            "The reasons are kept in the manifest; the same command tries them again.",
-            FluxtrapolationWarning,
-            stacklevel=2,
-        )
+    with closing(writer):
+        held = len(writer.done.intersection(chosen))
+        failed = _run_all(tower, chosen, writer, jobs=jobs, progress=progress)
+        if not writer.done:
+            writer.discard()
+            _, reason = min(failed.items())
+            raise DataError(f"None of the {len(chosen)} towers of {zarr.source} could be imported. {reason}")
+        store = writer.finish()
+    tell_held(held, "--overwrite reads all again")
+    tell_lags(tower.lags)
+    tell_failures(failed, len(chosen))
     return store
 
 
@@ -145,6 +143,8 @@ class _Tower:
     facts: Mapping[str, SiteFacts]
     flag_limit: float
     writer: StoreWriter
+    lags: dict[str, float] = field(default_factory=dict)
+    """Minutes by which SW_IN is late, of the towers done."""
 
     def run(self, site: str) -> None:
         """Read, convert and write one tower; a DataError says why it cannot be done."""
@@ -165,8 +165,10 @@ class _Tower:
             span=span,
             native_step_min=clock.native_step_min,
         )
-        record, frame, notes = build_site(facts, clock, hours)
+        record, frame, notes, phase = build_site(facts, clock, hours)
         self.writer.add(record, frame, notes=notes)
+        if phase is not None:
+            self.lags[site] = phase.lag_min
 
     def _read(self, site: str) -> tuple[dict[str, Packed], Packed, tuple[int, int]]:
         packed = {name: self.zarr.read(site, stored) for name, stored in self.names.items()}
@@ -184,8 +186,10 @@ class _Tower:
         return packed, flag, span
 
 
-def build_site(facts: SiteFacts, clock: Clock, hours: Hours) -> tuple[SiteRecord, pl.DataFrame, list[str]]:
-    """The record, table and notes of one tower from its hours.
+def build_site(
+    facts: SiteFacts, clock: Clock, hours: Hours
+) -> tuple[SiteRecord, pl.DataFrame, list[str], Phase | None]:
+    """The record, table and notes of one tower from its hours, and the phase of its radiation.
 
     Raises
     ------
@@ -247,7 +251,7 @@ def build_site(facts: SiteFacts, clock: Clock, hours: Hours) -> tuple[SiteRecord
         licence=LICENCE,
         source="FLUXNET2015",
     )
-    return record, frame, notes
+    return record, frame, notes, phase
 
 
 def _run_all(
@@ -268,8 +272,8 @@ def _run_all(
             except DataError as error:
                 if isinstance(error.__cause__, OSError):
                     raise  # the disk, not the tower: nothing more can be written
-                failed[site] = str(error)
-                writer.fail(site, str(error))
+                failed[site] = named(site, str(error))
+                writer.fail(site, failed[site])
             finished += 1
             if progress is not None:
                 progress(site, finished, len(chosen))

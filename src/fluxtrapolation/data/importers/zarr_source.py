@@ -13,6 +13,7 @@ import numpy as np
 
 from fluxtrapolation.data.importers.hourly import STEP_MIN, Packed
 from fluxtrapolation.data.importers.zarr_framed import framed_store_class, is_blosc
+from fluxtrapolation.data.reading import near_name, reading
 from fluxtrapolation.errors import DataError, MissingColumnError, UnitError, did_you_mean
 
 T = TypeVar("T")
@@ -167,15 +168,11 @@ class FluxnetZarr:
         """Zarr version of the store, or None; raises when the address answers with something else."""
         if not self.remote:
             folder = Path(self.source)
-            if not folder.exists():
-                near = (
-                    did_you_mean(folder.name, [p.name for p in folder.parent.iterdir()])
-                    if folder.parent.is_dir()
-                    else ""
-                )
-                raise DataError(f"There is no Zarr store at {folder}.{near} Check the path.")
-            if folder.is_file():
-                raise DataError(f"{folder} is a file; a Zarr store is a folder. Unpack it and give the folder.")
+            with reading(folder):
+                if not folder.exists():
+                    raise DataError(f"There is no Zarr store at {folder}.{near_name(folder)} Check the path.")
+                if folder.is_file():
+                    raise DataError(f"{folder} is a file; a Zarr store is a folder. Unpack it and give the folder.")
         for name, version in _METADATA:
             content = self._content(name)
             if content is None:
@@ -194,7 +191,8 @@ class FluxnetZarr:
     def _content(self, name: str) -> bytes | None:
         if not self.remote:
             path = Path(self.source) / name
-            return path.read_bytes() if path.is_file() else None
+            with reading(path):
+                return path.read_bytes() if path.is_file() else None
         try:
             return bytes(self._fetch(lambda: self._filesystem().cat_file(self._url(name)), name))
         except FileNotFoundError:

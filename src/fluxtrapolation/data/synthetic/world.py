@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -118,6 +119,18 @@ def write_planned(
         What the manifest says; see :func:`world_source`. A store of another source is not continued.
     """
     writer = StoreWriter(out, targets=TARGETS, covariates=COVARIATES, source=source, overwrite=overwrite)
+    with closing(writer):
+        return _simulate(writer, planned, seed=seed, progress=progress, jobs=jobs)
+
+
+def _simulate(
+    writer: StoreWriter,
+    planned: Sequence[PlannedSite],
+    *,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None,
+    jobs: int | None,
+) -> Store:
     todo = [tower for tower in planned if tower.facts.site_id not in writer.done]
     if not todo and writer.complete:
         return Store(writer.path)

@@ -1,0 +1,152 @@
+"""The folder of a store as a place to write: made, locked against a second writer, exchanged for a new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from fluxtrapolation.data.manifest import MANIFEST_NAME, SITE_TABLE_NAME
+from fluxtrapolation.errors import DataError
+from fluxtrapolation.files import plain_error
+
+if sys.platform != "win32":
+    import fcntl
+
+SITES_FOLDER: Final = "sites"
+LOCK_NAME: Final = ".lock"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to make, rename or remove ``path`` into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise plain_error(error, path) from error
+
+
+class FolderLock:
+    """One writer a folder: a lock on its ``.lock`` file, which the system releases when the process ends.
+
+    Where the system or the file system knows no such locks, nothing is locked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK_NAME
+        self._handle: BinaryIO | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        DataError
+            If another writer has it, or the folder cannot be written.
+        """
+        if sys.platform == "win32":
+            return
+        while True:
+            handle = self._path.open("ab")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.close()
+                raise DataError(
+                    f"Another import is writing to {self._path.parent}. Wait until it has finished, or choose another "
+                    "--out."
+                ) from None
+            except OSError:
+                handle.close()
+                return
+            if _same_file(self._path, handle):
+                self._handle = handle
+                return
+            handle.close()  # its last owner removed the file in between
+
+    def release(self) -> None:
+        """Remove the lock file and let go; does nothing where nothing is held."""
+        if self._handle is None:
+            return
+        if _same_file(self._path, self._handle):
+            with suppress(OSError):
+                self._path.unlink()
+        self._handle.close()
+        self._handle = None
+
+
+def _same_file(path: Path, handle: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    except OSError:
+        return False
+
+
+def is_ours(path: Path) -> bool:
+    """Whether an entry of a store folder is one that a writer makes."""
+    if path.name == SITES_FOLDER:
+        return path.is_dir() and all(p.suffix in (".parquet", ".tmp") and p.is_file() for p in path.iterdir())
+    temporary = path.name.startswith(".") and path.name.endswith(".tmp")
+    return temporary or path.name in (MANIFEST_NAME, SITE_TABLE_NAME, LOCK_NAME)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Empty a folder that has no manifest, but only what a killed writer left there.
+
+    Raises
+    ------
+    DataError
+        If it holds anything else; nothing is removed then.
+    """
+    entries = [path for path in folder.iterdir() if path.name != LOCK_NAME]
+    foreign = [path.name for path in entries if not is_ours(path)]
+    if foreign:
+        raise DataError(f"{folder} is not empty and not a store (it holds {foreign[0]}). Choose another --out.")
+    for path in entries:
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def beside(folder: Path, role: str) -> Path:
+    """The hidden folder next to a store that holds its successor (``new``) or predecessor (``old``)."""
+    return folder.parent / f".{folder.name}.{role}"
+
+
+def exchange(folder: Path, new: Path) -> None:
+    """Put ``new`` in the place of the store ``folder``; a person's own files in the old folder are carried over.
+
+    Killed in the middle, :func:`settle` repairs it when the next writer comes.
+    """
+    old = beside(folder, "old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    settle(folder)
+
+
+def settle(folder: Path) -> None:
+    """Finish, or undo, an exchange that was cut off."""
+    old = beside(folder, "old")
+    if not old.is_dir():
+        return
+    if not folder.exists():
+        old.rename(folder)
+        return
+    for path in old.iterdir():
+        if not is_ours(path) and not (folder / path.name).exists():
+            path.rename(folder / path.name)
+    shutil.rmtree(old)

@@ -1,0 +1,31 @@
+"""Reading files that may not be there or may not be read: plain errors, and the name that was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+from fluxtrapolation.errors import DataError
+
+
+def near_name(path: Path) -> str:
+    """Return ``" Did you mean 'x'?"`` for a very similar name in the same folder, else an empty string."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, n=1, cutoff=0.85)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn the operating system's refusals to read ``path`` into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}). It must be a file that you may read."
+        ) from None
