@@ -68,7 +68,8 @@ def radiation_phase(time: NDArray[np.datetime64], sw_in: NDArray[Any], potential
     if int(clear.sum()) < MIN_DAYS:
         return None
     harmonic = np.exp(-2j * np.pi * np.arange(24) / 24)
-    turn = (measured[clear] @ harmonic) * np.conj(expected[clear] @ harmonic)
+    # Sums, not matrix products: the threads of a BLAS would fight with those of the importers over such small tables.
+    turn = (measured[clear] * harmonic).sum(axis=1) * np.conj((expected[clear] * harmonic).sum(axis=1))
     lag = -np.angle(turn) * MINUTES_PER_DAY / (2 * np.pi)
     # Medians around the mean direction: lags near half a day must not be torn apart at the wrap.
     centre = -np.angle((turn / np.abs(turn)).mean()) * MINUTES_PER_DAY / (2 * np.pi)
