@@ -134,12 +134,17 @@ python examples/fluxnet2015.py fluxnet2015.zarr --out work --page docs/results/f
 {shown}
 ```
 
-Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}.
+Machine: {_cores()} cores, {platform.machine()}, Python {platform.python_version()}.
 Store content hash `{info["data_hash"][:16]}`.
 
 | command | seconds |
 |---|---:|
 {seconds}"""
+
+
+def _cores() -> int:
+    """Cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _name(step: Sequence[str]) -> str:
