@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -63,6 +64,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def browser() -> str:
     """Path of Chromium; skips where there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None and os.environ.get("FLUXTRAPOLATION_REQUIRE_BROWSER"):
+        pytest.fail(f"browser tests are required here, but there is no Chromium (looked for {', '.join(BROWSERS)})")
     if found is None:
         pytest.skip(f"no Chromium on this machine (looked for {', '.join(BROWSERS)})")
     return found
