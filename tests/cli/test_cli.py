@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,36 @@ def test_published_columns(place: Path, runs: Path) -> None:
     cli("evaluate", "runs/draw_GPP_lr/predictions-mean.parquet", "--out", "p.csv", "--columns", "published", cwd=place)
     header = (place / "p.csv").read_text().splitlines()[0]
     assert header.startswith("target,setting,model,scale,env,n_samples,mse,rmse,mae,nse,r2_score,bias")
+
+
+def test_paths_with_brackets(place: Path, runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r[1]*"
+    folder.mkdir()
+    shutil.copytree(runs / "draw_GPP_lr", folder / "draw_GPP_lr")
+    cli("evaluate", folder, "--selection", "mean", "--out", folder / "s.parquet", cwd=place)
+    cli("table", folder / "s.parquet", "--target", "GPP", "--out", folder / "t.csv", cwd=place)
+    cli("report", folder, "--out", folder / "report", cwd=place)
+    assert {"index.html", "scores.parquet", "GPP_median.csv"} <= {file.name for file in (folder / "report").iterdir()}
+
+
+def test_a_refused_report_leaves_nothing(place: Path, runs: Path, tmp_path: Path) -> None:
+    words = ("scenario", "design", "--store", "world", "--rule", "random", "--n-test", 3, "--n-validation", 2)
+    cli(*words, "--seed", 9, "--name", "draw", "--out", tmp_path / "draw.yaml", cwd=place)
+    words = (
+        "train",
+        "--store",
+        "world",
+        "--scenario",
+        tmp_path / "draw.yaml",
+        "--target",
+        "GPP",
+        "--model",
+        "constant",
+    )
+    cli(*words, "--profile", "quick", "--out", tmp_path / "other", cwd=place)
+    done = cli("report", "runs", tmp_path / "other", "--out", tmp_path / "report", cwd=place, check=2)
+    assert "scenario" in done.stderr
+    assert not (tmp_path / "report").exists()
 
 
 def test_predict(place: Path, runs: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,17 @@ def test_a_repaired_file_is_read_when_the_import_is_run_again(store: Store, tmp_
         made = import_towers(folder, tmp_path / "out")
     assert made.site_ids == ("AU-Dry", "DE-Hai")
     assert made.manifest.failures == {}
+
+
+def test_a_failure_is_told_only_by_the_import_that_met_it(store: Store, tmp_path: Path) -> None:
+    folder = export_benchmark_csv(store, tmp_path / "csv")
+    _spoil(folder, "DE-Hai", "duplicate")
+    with pytest.warns(FluxtrapolationWarning):
+        assert list(import_towers(folder, tmp_path / "out").manifest.failures) == ["DE-Hai"]
+    (folder / "DE-Hai.csv").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FluxtrapolationWarning)
+        assert import_towers(folder, tmp_path / "out").manifest.failures == {}
 
 
 def test_missing_places(tmp_path: Path) -> None:

@@ -368,6 +368,9 @@ def test_bad_names_stop_before_anything_is_trained(tiny_store: Store, scenario: 
         ({"scenarios": ["tempral"]}, ScenarioError, "Did you mean 'temporal'"),
         ({"options": TrainOptions(profile="fast")}, RunError, "no profile 'fast'"),
         ({"options": TrainOptions(seed=-1)}, RunError, "must not be negative"),
+        ({"options": TrainOptions(seed=2**32)}, RunError, "must fit 32 bits"),
+        ({"options": TrainOptions(time_limit=0)}, RunError, "positive number of seconds"),
+        ({"options": TrainOptions(time_limit=float("nan"))}, RunError, "positive number of seconds"),
         ({"scenarios": [scenario, scenario]}, RunError, "given 2 times"),
     ]
     for change, kind, message in cases:

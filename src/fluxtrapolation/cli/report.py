@@ -54,7 +54,6 @@ def report(
     chosen = SELECTIONS if selection is Selection.all else (selection.value,)
     with SiteProgress("evaluating") as progress:
         found = gather(runs, selections=chosen, protocol=protocol.value, store=store, progress=progress)
-    found.scores.write(out / "scores.parquet")
     models = set(found.scores.frame["model"].to_list())
     if baseline is not None and baseline not in models:
         raise EvaluationError(
@@ -62,10 +61,16 @@ def report(
             f"There are: {', '.join(sorted(models))}."
         )
     against = baseline or "lr"
-    for target in found.scores.frame["target"].unique().sort().to_list():
-        for summary in ("median", "q90"):
-            wide = pivot(found.scores, target=target, summary=summary, baseline=against if against in models else None)
-            write_table(wide, out / f"{target}_{summary}.csv")
+    shown = against if against in models else None
+    tables = {
+        f"{target}_{summary}.csv": pivot(found.scores, target=target, summary=summary, baseline=shown)
+        for target in found.scores.frame["target"].unique().sort().to_list()
+        for summary in ("median", "q90")
+    }
+    # Only now that every table could be made is anything written.
+    found.scores.write(out / "scores.parquet")
+    for name, wide in tables.items():
+        write_table(wide, out / name)
     page = write_report(
         out,
         title=title,

@@ -246,6 +246,11 @@ class StoreWriter:
         """Record that a site could not be read, and why; the others go on."""
         self._update(lambda manifest: {"failures": {**manifest.failures, site: reason}})
 
+    def forget_failures(self) -> None:
+        """Start with a clean slate: what failed in an earlier import is told again only if it fails again."""
+        if self.manifest.failures:
+            self._update(lambda _: {"failures": {}})
+
     def discard(self) -> None:
         """Take the store away again if no site was written, so that a failed import leaves nothing behind."""
         if not self.manifest.sites:

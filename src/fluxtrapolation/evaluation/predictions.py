@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -246,14 +247,16 @@ class Predictions:
         file = Path(path)
         metadata = {} if self.identity is None else {IDENTITY_KEY: self.identity.to_json()}
         with atomic_path(file) as temporary:
-            self.frame.write_parquet(temporary, row_group_size=ROW_GROUP, metadata=metadata)
+            buffer = io.BytesIO()  # written by Python, whose errors on a full disk are plain
+            self.frame.write_parquet(buffer, row_group_size=ROW_GROUP, metadata=metadata)
+            temporary.write_bytes(buffer.getbuffer())
         return file
 
 
 def _open_parquet(file: Path) -> tuple[pl.LazyFrame, Identity | None]:
     try:
         metadata = pl.read_parquet_metadata(file)
-        lazy = pl.scan_parquet(file)
+        lazy = pl.scan_parquet(file, glob=False)
         lazy.collect_schema()
     except (pl.exceptions.ComputeError, OSError) as error:
         raise EvaluationError(f"{file} is not a Parquet file that can be read ({error}).") from error
@@ -267,7 +270,7 @@ def _open_csv(file: Path) -> pl.DataFrame:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise EvaluationError(f"{file} is a web page, not a table: the download failed. Fetch it again.")
     try:
-        header = pl.read_csv(file, n_rows=0)
+        header = pl.read_csv(file, n_rows=0, glob=False)
         names = canonical_names(header.columns, file.name)
         known = {names.get(name, name): name for name in header.columns}
         need_columns(known, (TIME, Y_TRUE, Y_PRED), file.name)
@@ -278,7 +281,11 @@ def _open_csv(file: Path) -> pl.DataFrame:
         } | {known[Y_PRED]: pl.Float64}
         keep = [name for name in header.columns if names.get(name, name) in KNOWN]
         return pl.read_csv(
-            file, columns=keep, schema_overrides=kinds, null_values=["", "NA", "NaN", "nan", "null", "None"]
+            file,
+            columns=keep,
+            schema_overrides=kinds,
+            null_values=["", "NA", "NaN", "nan", "null", "None"],
+            glob=False,
         )
     except (pl.exceptions.ComputeError, pl.exceptions.NoDataError) as error:
         reason = readable(str(error).splitlines()[0], limit=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -220,7 +221,9 @@ class Scores:
                     {key: value for key, value in run.items() if key != "file"} for run in self.meta.get("runs", [])
                 ]
                 text = json.dumps({"version": SCORES_VERSION, **self.meta, "runs": runs}, default=str)
-                self.frame.write_parquet(temporary, metadata={SCORES_KEY: text})
+                buffer = io.BytesIO()  # written by Python, whose errors on a full disk are plain
+                self.frame.write_parquet(buffer, metadata={SCORES_KEY: text})
+                temporary.write_bytes(buffer.getbuffer())
         return file
 
     @classmethod
@@ -284,7 +287,8 @@ def _read_file(file: Path, *, must: bool) -> Scores | None:
     """Scores of a file; None for another table, unless it ``must`` hold scores."""
     parquet = file.suffix.lower() == ".parquet" or is_parquet(file)
     try:
-        names = pl.read_parquet_schema(file) if parquet else pl.read_csv(file, n_rows=0).schema
+        table = pl.scan_parquet(file, glob=False) if parquet else pl.read_csv(file, n_rows=0, glob=False)
+        names = table.collect_schema()
     except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError) as error:
         reason = readable(str(error).splitlines()[0], limit=200)
         raise EvaluationError(f"{file} cannot be read as a table of scores: {reason}") from error
@@ -297,7 +301,7 @@ def _read_file(file: Path, *, must: bool) -> Scores | None:
         return None
     if parquet:
         return _of_file(_read_parquet(file), file)
-    frame = pl.read_csv(file, schema_overrides=_csv_types(list(names)), null_values=["", "NaN", "nan"])
+    frame = pl.read_csv(file, schema_overrides=_csv_types(list(names)), null_values=["", "NaN", "nan"], glob=False)
     return _of_file(_of_published(frame, file) if "env" in names else Scores(frame), file)
 
 
@@ -317,7 +321,7 @@ def _read_parquet(file: Path) -> Scores:
     meta = None if text is None else json.loads(text)
     if meta is not None and meta.pop("version", SCORES_VERSION) > SCORES_VERSION:
         raise SchemaVersionError(f"{file} was written by a newer version of the package. Update fluxtrapolation.")
-    return Scores(pl.read_parquet(file), meta)
+    return Scores(pl.read_parquet(file, glob=False), meta)
 
 
 def _of_published(frame: pl.DataFrame, file: Path) -> Scores:

@@ -98,7 +98,8 @@ class XGBoost(FluxModel):
         return np.asarray(self.booster_.inplace_predict(X, validate_features=False))
 
     def _save(self, folder: Path) -> None:
-        self.booster_.save_model(folder / "booster.ubj")
+        # Written by Python, not by XGBoost, whose error on a full disk does not say so.
+        (folder / "booster.ubj").write_bytes(self.booster_.save_raw("ubj"))
 
     def _load(self, folder: Path) -> None:
         self.booster_ = _library().Booster(model_file=folder / "booster.ubj")

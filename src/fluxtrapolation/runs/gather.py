@@ -68,7 +68,10 @@ def gather(
     scores, cycles = [], []
     for done, (folder, state, selection) in enumerate(todo, start=1):
         predictions = Predictions.read(folder.predictions_file(selection))
-        scores.append(evaluate(predictions, protocol=protocol))
+        part = evaluate(predictions, protocol=protocol)
+        for run in part.meta["runs"]:
+            run["where"] = str(folder.predictions_file(selection))  # in run folders all files have the same name
+        scores.append(part)
         labels = {name: getattr(state.config, name) for name in ("target", "scenario", "model")}
         cycles.append(
             seasonal_cycle(predictions.frame).select(

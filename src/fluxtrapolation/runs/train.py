@@ -130,8 +130,10 @@ def _check_beforehand(
     store: Store, scenarios: list[Scenario], groups: list[list[_Cell]], options: TrainOptions
 ) -> None:
     """Refuse what cannot work before the first model is trained."""
-    if options.seed < 0:
-        raise RunError(f"The seed must not be negative ({options.seed}).")
+    if not 0 <= options.seed < 2**32:
+        raise RunError(f"The seed must not be negative and must fit 32 bits ({options.seed}).")
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise RunError(f"The time limit must be a positive number of seconds, not {options.time_limit:g}.")
     names = [scenario.name for scenario in scenarios]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

@@ -98,6 +98,7 @@ def import_benchmark_csv(
         source=_source(folder, told, sites_table=sites_table),
         overwrite=overwrite,
     )
+    writer.forget_failures()
     reader = TowerReader(headers, targets, covariates, left_out, given, merge_facts(given, load_sites()), told)
     with closing(writer):
         todo = [site for site, path in files.items() if site in headers and not _already_there(writer, site, path)]

@@ -119,6 +119,7 @@ def import_fluxnet2015_zarr(
         source=_source(zarr, sites_table=sites_table, qc=qc, gpp=gpp),
         overwrite=overwrite,
     )
+    writer.forget_failures()
     tower = _Tower(zarr, names, facts, FLAG_LIMITS[qc], writer)
     with closing(writer):
         held = len(writer.done.intersection(chosen))
