@@ -159,6 +159,12 @@ def test_protocol_measured_and_mixing(place: Path, runs: Path) -> None:
     assert joined.filter(pl.col("rmse").ne_missing(pl.col("rmse_bare"))).height == 0
 
 
+def test_labels_that_no_file_takes_are_refused(place: Path, runs: Path, tmp_path: Path) -> None:
+    done = cli("evaluate", "runs", "--model", "mine", "--out", tmp_path / "s.parquet", cwd=place, check=2)
+    assert "--model label bare tables, but all" in done.stderr
+    assert not (tmp_path / "s.parquet").exists()
+
+
 def test_published_columns(place: Path, runs: Path) -> None:
     cli("evaluate", "runs/draw_GPP_lr/predictions-mean.parquet", "--out", "p.csv", "--columns", "published", cwd=place)
     header = (place / "p.csv").read_text().splitlines()[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, say
+from fluxtrapolation.cli.options import JsonFlag
 from fluxtrapolation.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ class WorldProfile(StrEnum):
     published = "published"
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the store that is there, once the new one is finished.")
 ]

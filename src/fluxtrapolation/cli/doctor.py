@@ -9,12 +9,13 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from fluxtrapolation import __version__
 from fluxtrapolation.cli.console import emit_json, emit_table, say
+from fluxtrapolation.cli.options import JsonFlag
 
 # By extra: the name to install (or its stand-in), and the module it brings.
 _NEEDED = {
@@ -35,9 +36,7 @@ _NEEDED = {
 
 
 def doctor(
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")
-    ] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Report the environment: versions, extras, cores, memory, disk. Exit code 1 if the core is incomplete.
 

@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, err, say
+from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 
 if TYPE_CHECKING:
     from fluxtrapolation.evaluation import Predictions
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-
-
-class Protocol(StrEnum):
-    paper = "paper"
-    measured = "measured"
 
 
 class Columns(StrEnum):
@@ -37,9 +31,7 @@ def evaluate(
         list[Path], typer.Argument(help="Predictions (.parquet, .csv), or run folders.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("--out", help="Scores to write (.parquet or .csv).", show_default=False)],
-    protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="paper: every row, as published. measured: qc_mask == 1 only.")
-    ] = Protocol.paper,
+    protocol: ProtocolOption = Protocol.paper,
     store: Annotated[
         Path | None, typer.Option("--store", help="Gives qc_mask to tables that lack it (protocol measured).")
     ] = None,
@@ -77,12 +69,14 @@ def evaluate(
     labels: dict[str, Any] = {"target": target, "model": model, "selection": selection, "scenario": scenario}
     found = _expand(files, selection)
     parts = []
+    bare = 0
     for number, file in enumerate(found, start=1):
         if len(found) > 1:
             err.print(f"[{number}/{len(found)}] {file}", markup=False, soft_wrap=True)
         predictions = Predictions.read(file)
         if protocol is Protocol.measured:
             predictions = _with_qc(predictions, store)
+        bare += predictions.identity is None
         # Labels are for bare tables. Beside other files, one with its own identity keeps it.
         named: dict[str, Any] = labels if predictions.identity is None or len(found) == 1 else {}
         part = score(
@@ -96,6 +90,12 @@ def evaluate(
         for run in part.meta["runs"]:
             run["where"] = str(file)  # in run folders all files have the same name
         parts.append(part)
+    given = [f"--{name}" for name, value in labels.items() if value is not None and name != "selection"]
+    if given and not bare and len(found) > 1:
+        raise EvaluationError(
+            f"{', '.join(given)} label bare tables, but all {len(found)} files carry their own identity. "
+            "Leave them out."
+        )
     scores = Scores.concat(parts)
     medians = _medians(scores) if json else []
     path = scores.write(out, columns=columns.value)

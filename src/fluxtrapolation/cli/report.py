@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path
-from fluxtrapolation.cli.evaluate import Protocol
+from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption
 from fluxtrapolation.schema import SELECTIONS
 
 
@@ -24,9 +24,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.", show_default=False)],
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Extrapolating ecosystem fluxes",
-    protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="paper: every row, as published. measured: qc_mask == 1 only.")
-    ] = Protocol.paper,
+    protocol: ProtocolOption = Protocol.paper,
     selection: Annotated[
         Selection, typer.Option("--selection", help="By which validation summary the configurations were chosen.")
     ] = Selection.mean,
@@ -37,9 +35,7 @@ def report(
         Path | None,
         typer.Option("--store", help="Store of the runs, for the maps. Default: where it was when they ran."),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")
-    ] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Evaluate all runs and write one self-contained page, with the scores and tables beside it.
 

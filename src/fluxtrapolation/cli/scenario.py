@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, out, say
+from fluxtrapolation.cli.options import JsonFlag
 
 app = typer.Typer(no_args_is_help=True, help="Which towers and years are train, validation and test.")
 
@@ -17,9 +18,6 @@ class RuleName(StrEnum):
     years = "years"
     random = "random"
     temperature = "temperature"
-
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
 
 @app.command("list")

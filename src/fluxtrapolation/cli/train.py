@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, err, say
+from fluxtrapolation.cli.options import JsonFlag
 
 if TYPE_CHECKING:
     from fluxtrapolation.runs import CellResult, Trial
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 class ProfileName(StrEnum):
     paper = "paper"
     quick = "quick"
-
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
 
 def train(
