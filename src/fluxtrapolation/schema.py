@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-STORE_SCHEMA_VERSION: Final = 1
-"""Version of the store layout. A store with a higher number is refused."""
+STORE_SCHEMA_VERSION: Final = 2
+"""Newest version of the store layout that is understood. A store with a higher number is refused; a store is written
+with the lowest number that can say what it holds (see ``data.manifest.layout_of``)."""
 
 SITE: Final = "site_id"
 TIME: Final = "time"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -349,14 +350,14 @@ def test_an_unreadable_file_is_that_towers_failure(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = export_benchmark_csv(store, tmp_path / "csv")
-    real = Path.read_bytes
+    real = Path.open
 
-    def denied(self: Path) -> bytes:
+    def denied(self: Path, *words: Any, **more: Any) -> Any:
         if self.name == "DE-Hai.csv":
             raise PermissionError(13, "Permission denied", str(self))
-        return real(self)
+        return real(self, *words, **more)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.warns(FluxtrapolationWarning, match=r"DE-Hai\.csv cannot be read \(Permission denied\)"):
         assert import_towers(folder, tmp_path / "out").site_ids == ("AU-Dry",)
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, say
+from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, say
+from fluxtrapolation.cli.data_check import check
+from fluxtrapolation.cli.data_cite import cite
+from fluxtrapolation.cli.data_combine import merge, subset
+from fluxtrapolation.cli.data_covariates import covariates
+from fluxtrapolation.cli.data_diff import diff
+from fluxtrapolation.cli.data_info import info
+from fluxtrapolation.cli.data_fetch import fetch
 from fluxtrapolation.cli.options import JsonFlag
 from fluxtrapolation.errors import DataError
 
@@ -38,6 +45,22 @@ class QcRule(StrEnum):
 class Partitioning(StrEnum):
     nt = "nt"
     dt = "dt"
+
+
+class Evapotranspiration(StrEnum):
+    mds = "mds"
+    corr = "corr"
+    none = "none"
+
+
+class LatentHeat(StrEnum):
+    constant = "2.45"
+    temperature = "temperature"
+
+
+class Resolution(StrEnum):
+    hourly = "hourly"
+    daily = "daily"
 
 
 class WorldProfile(StrEnum):
@@ -110,6 +133,31 @@ def import_(
         typer.Option("--qc", help="qc_mask is 1 where all native steps are measured, or measured or well filled."),
     ] = QcRule.good,
     gpp: Annotated[Partitioning, typer.Option("--gpp", help="Night-time or day-time partitioning.")] = Partitioning.nt,
+    et: Annotated[
+        Evapotranspiration,
+        typer.Option(
+            "--et", help="FLUXNET archives: ET from LE_F_MDS, from LE_CORR (energy balance closed), or no ET."
+        ),
+    ] = Evapotranspiration.mds,
+    latent_heat: Annotated[
+        LatentHeat, typer.Option("--latent-heat", help="FLUXNET archives: 2.45 MJ kg-1, or 2.501 - 0.002361 TA.")
+    ] = LatentHeat.constant,
+    resolution: Annotated[
+        Resolution | None,
+        typer.Option(
+            "--resolution",
+            help="FLUXNET archives: read HH and HR files, or DD files. Default: hourly where any tower has it.",
+        ),
+    ] = None,
+    qc_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--qc-fraction",
+            min=0.0,
+            max=1.0,
+            help="Daily FLUXNET files: least share of good half hours in a day with qc_mask 1. Default: 0.5.",
+        ),
+    ] = None,
     jobs: Jobs = None,
     overwrite: Overwrite = False,
     json: JsonFlag = False,
@@ -133,6 +181,10 @@ def import_(
             sites_table=sites_table,
             qc=qc.value,
             gpp=gpp.value,
+            et=et.value,
+            latent_heat=latent_heat.value,
+            resolution=None if resolution is None else resolution.value,
+            qc_fraction=qc_fraction,
             jobs=jobs,
             overwrite=overwrite,
             progress=progress,
@@ -146,43 +198,6 @@ def import_(
     _tell(store, json=json)
     if failures:
         raise typer.Exit(2)
-
-
-@app.command()
-def info(store: StorePath, json: JsonFlag = False) -> None:
-    """Say what a store holds and where it comes from."""
-    from fluxtrapolation.data.store import Store
-
-    facts = Store(store).info()
-    if json:
-        emit_json(facts)
-        return
-    rows: list[tuple[str, object]] = [
-        ("towers", f"{facts['sites']}"),
-        ("resolution", facts["resolution"]),
-        ("rows", f"{facts['rows']:,}"),
-        ("measured", f"{facts['measured']:,} ({facts['measured'] / max(facts['rows'], 1):.0%})"),
-        ("targets", ", ".join(facts["targets"])),
-        ("covariates", ", ".join(facts["covariates"])),
-        ("IGBP classes", ", ".join(facts["igbp"])),
-        ("first hour", facts["first"]),
-        ("last hour", facts["last"]),
-        ("size", f"{facts['bytes'] / 1e6:,.1f} MB"),
-        ("complete", "yes" if facts["complete"] else "no: run the same import again to finish it"),
-        ("failed towers", f"{len(facts['failures'])}"),
-        ("towers with notes", f"{len(facts['notes'])} (see --json)"),
-        ("content hash", facts["data_hash"][:16]),
-    ]
-    for source in facts["sources"]:
-        options = ", ".join(f"{key}={value}" for key, value in source["options"].items())
-        rows += [
-            ("source", f"{source['name']} ({source['location']})"),
-            ("  read", f"{source['retrieved']} with fluxtrapolation {source['package_version']}"),
-            ("  licence", source["licence"]),
-            ("  citation", source["citation"]),
-            ("  options", options or None),
-        ]
-    emit_table(["store", str(store)], rows)
 
 
 @app.command()
@@ -210,6 +225,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Folder to write into.", show_default=False)],
     format: Annotated[ExportFormat, typer.Option("--format", help="File format.")] = ExportFormat.benchmark_csv,
     sites: Annotated[str | None, typer.Option("--sites", metavar="A,B", help="Only these towers.")] = None,
+    jobs: Jobs = None,
     json: JsonFlag = False,
 ) -> None:
     """Write a store in another format, such as the benchmark's own CSV files."""
@@ -219,7 +235,7 @@ def export(
     opened = Store(store)
     names = _site_list(sites)
     with SiteProgress("writing") as progress:
-        folder = export_benchmark_csv(opened, out, sites=names, progress=progress)
+        folder = export_benchmark_csv(opened, out, sites=names, jobs=jobs, progress=progress)
     if json:
         emit_json({"path": str(folder), "format": format.value, "sites": len(names or opened.site_ids)})
     else:
@@ -251,8 +267,9 @@ def _tell(store: Store, *, json: bool) -> None:
     if json:
         emit_json(facts)
         return
+    rows = "days" if facts["resolution"] == "daily" else "hours"
     say(
-        f"{facts['sites']} towers, {facts['rows']:,} hours ({facts['measured']:,} measured), "
+        f"{facts['sites']} towers, {facts['rows']:,} {rows} ({facts['measured']:,} measured), "
         f"targets {', '.join(facts['targets'])}, {facts['bytes'] / 1e6:,.0f} MB"
     )
     if facts["notes"]:
@@ -260,3 +277,15 @@ def _tell(store: Store, *, json: bool) -> None:
             f"{len(facts['notes'])} towers carry notes on what was inferred or left out: 'data info --json' lists them."
         )
     emit_path(store.path)
+
+
+app.command("info")(info)
+app.command("cite")(cite)
+app.command("diff")(diff)
+app.command("subset")(subset)
+app.command("merge")(merge)
+
+
+app.command("fetch")(fetch)
+app.command("check")(check)
+app.command("covariates")(covariates)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from fluxtrapolation.data.manifest import MANIFEST_NAME, SITE_TABLE_NAME
+from fluxtrapolation.data.reading import reading
 from fluxtrapolation.errors import DataError
-from fluxtrapolation.files import plain_error
+from fluxtrapolation.files import atomic_path, plain_error
 
 if sys.platform != "win32":
     import fcntl
 
 SITES_FOLDER: Final = "sites"
 LOCK_NAME: Final = ".lock"
+PIECE_BYTES: Final = 4 << 20
+"""Bytes copied at once."""
 
 
 @contextmanager
@@ -84,6 +88,51 @@ def _same_file(path: Path, handle: BinaryIO) -> bool:
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     except OSError:
         return False
+
+
+def copy_file(source: Path, path: Path, *, sha256: str, link: bool = False) -> None:
+    """Copy (or link) a file to ``path``, whole or not at all, and only if its content has this sha256.
+
+    Raises
+    ------
+    DataError
+        If ``source`` cannot be read or has another content; with the system's error as its cause, if ``path`` cannot be
+        written.
+    """
+    with reading(source):
+        opened = source.open("rb")
+    with opened, atomic_path(path) as temporary:
+        digest = hashlib.sha256()
+        linked = link and _linked(source, temporary)
+        with writing(path), nullcontext() if linked else temporary.open("wb") as target:
+            while True:
+                with reading(source):
+                    piece = opened.read(PIECE_BYTES)
+                if not piece:
+                    break
+                digest.update(piece)
+                if target is not None:
+                    target.write(piece)
+        if digest.hexdigest() != sha256:
+            raise DataError(changed_file(source))
+
+
+def changed_file(path: Path) -> str:
+    """What to say of a site file that is not what its manifest says."""
+    return (
+        f"{path} has changed since it was written: its sha256 is not the manifest's. Import the site again, or restore "
+        f"the file from a copy ('fluxtrapolation data verify {path.parent.parent}' checks them all)."
+    )
+
+
+def _linked(source: Path, path: Path) -> bool:
+    """Whether ``path`` could be made a second name of ``source``: same disk, and a file system that can."""
+    try:
+        path.unlink(missing_ok=True)
+        path.hardlink_to(source.resolve())
+    except OSError:
+        return False
+    return True
 
 
 def is_ours(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,10 @@ from fluxtrapolation.schema import STORE_SCHEMA_VERSION
 MANIFEST_NAME = "manifest.json"
 SITE_TABLE_NAME = "sites.parquet"
 STORE_FORMAT = "fluxtrapolation-store"
+FETCHED = "fetched_"
+"""How the keys of a source's options begin that say when and from where its files were fetched."""
+CONTENT_VERSION = 1
+"""Version of the rows and site records, part of a store's identity."""
 
 
 class _Strict(BaseModel):
@@ -69,7 +74,8 @@ class SiteRecord(_Strict):
 class SiteEntry(_Strict):
     """A site's record with its file, and notes on everything that was inferred or left out.
 
-    ``source_sha256`` is the hash of the one file the site was read from, where there is one.
+    ``source_sha256`` is the hash of the one file the site was read from, where there is one. ``doi`` is the DOI under
+    which the site's own data are published, without ``https://doi.org/``; layout 2 (see :func:`layout_of`).
     """
 
     record: SiteRecord
@@ -78,13 +84,14 @@ class SiteEntry(_Strict):
     bytes: int
     notes: tuple[str, ...] = ()
     source_sha256: str | None = None
+    doi: str | None = None
 
 
 class Source(_Strict):
     """Where the data of a store come from and how they were read."""
 
     name: str
-    kind: Literal["synthetic", "benchmark-csv", "fluxnet2015-zarr", "fluxnet", "merge", "table"]
+    kind: Literal["synthetic", "benchmark-csv", "fluxnet2015-zarr", "fluxnet", "merge", "table", "subset"]
     location: str
     licence: str | None = None
     citation: str | None = None
@@ -96,7 +103,13 @@ class Source(_Strict):
     def identity(self) -> dict[str, Any]:
         """Which data these are and how they were read: not when, with which version, or how they are cited."""
         facts = self.model_dump(mode="json", include={"kind", "name", "location", "options"})
-        return {**facts.pop("options"), **facts}
+        # What 'data fetch' wrote down grows as more towers come; it is no option.
+        options = {key: value for key, value in facts.pop("options").items() if not key.startswith(FETCHED)}
+        return {**options, **facts}
+
+    def covers(self, record: SiteRecord) -> bool:
+        """Whether a tower's record names this source, or one of those that its name joins."""
+        return record.source == self.name or record.source in re.split(r"[,;] ", self.name)
 
 
 class FileEntry(_Strict):
@@ -111,7 +124,7 @@ class Manifest(_Strict):
     """The store's table of contents; the only authority on which sites it holds."""
 
     format: Literal["fluxtrapolation-store"] = "fluxtrapolation-store"
-    schema_version: int = STORE_SCHEMA_VERSION
+    schema_version: int = CONTENT_VERSION
     package_version: str
     created: datetime
     complete: bool = False
@@ -124,9 +137,12 @@ class Manifest(_Strict):
     site_table: FileEntry | None = None
 
     def data_hash(self) -> str:
-        """Identity of the store's content: a sha256 over schema, site records and file hashes, not over dates."""
+        """Identity of the store's content: a sha256 over schema, site records and file hashes, not over dates.
+
+        Nor over what only tells how to cite them: a store keeps its identity when its DOIs become known.
+        """
         content = {
-            "schema_version": self.schema_version,
+            "schema_version": CONTENT_VERSION,
             "resolution": self.resolution,
             "targets": self.targets,
             "covariates": self.covariates,
@@ -161,11 +177,30 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def layout_of(manifest: Manifest) -> int:
+    """The lowest layout version that can say what a manifest says, so that older packages read what they can.
+
+    1: the first. 2: sites with a ``doi``, sources of the kind ``subset``.
+    """
+    newer = any(entry.doi for entry in manifest.sites.values()) or any(one.kind == "subset" for one in manifest.sources)
+    return 2 if newer else 1
+
+
+def as_body(manifest: Manifest) -> dict[str, Any]:
+    """What is written of a manifest: its content under the lowest version; in version 1 without what that lacks."""
+    body = manifest.model_dump(mode="json")
+    body["schema_version"] = layout_of(manifest)
+    if body["schema_version"] == 1:
+        for site in body["sites"].values():
+            del site["doi"]
+    return body
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with its own checksum, under a temporary name first."""
     from fluxtrapolation.files import write_bytes_atomic
 
-    body = manifest.model_dump(mode="json")
+    body = as_body(manifest)
     text = json.dumps({**body, "sha256": _checksum(body)}, indent=1)
     write_bytes_atomic(folder / MANIFEST_NAME, text.encode())
 

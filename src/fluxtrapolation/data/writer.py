@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -18,6 +19,7 @@ from fluxtrapolation.data.folder import (
     FolderLock,
     beside,
     clear_leftovers,
+    copy_file,
     exchange,
     remove,
     settle,
@@ -44,6 +46,8 @@ from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME
 
 COMPRESSION: Literal["zstd"] = "zstd"
 COMPRESSION_LEVEL = 1
+ADOPTED_AT_ONCE = 32
+"""Copied sites that enter the manifest together: to write it takes longer than to copy a small file."""
 
 
 class StoreWriter:
@@ -62,6 +66,8 @@ class StoreWriter:
         What every site file holds.
     source : Source
         Where the data come from, with all options that shape them.
+    origins : sequence of Source
+        Sources that these data go back to, where ``source`` made them from another store; kept before it.
     resolution : {'hourly', 'daily'}
     overwrite : bool, default False
         Replace the store that is there. The new one is made beside it (``.NAME.new``) and takes its place in
@@ -81,19 +87,21 @@ class StoreWriter:
         targets: Sequence[str],
         covariates: Sequence[str],
         source: Source,
+        origins: Sequence[Source] = (),
         resolution: Literal["hourly", "daily"] = "hourly",
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
         self._lock = Lock()
         self._closed = False
+        self._adopted: dict[str, SiteEntry] = {}
         fresh = Manifest(
             package_version=source.package_version,
             created=utc_now(),
             resolution=resolution,
             targets=tuple(name for name in TARGETS if name in targets),
             covariates=tuple(name for name in COVARIATES if name in covariates),
-            sources=(source,),
+            sources=(*origins, source),
         )
         self._schema = store_schema(fresh.targets, fresh.covariates)
         with writing(self.path):
@@ -154,13 +162,16 @@ class StoreWriter:
 
     def close(self) -> None:
         """Let another writer come. What was added stays; :meth:`finish` does this as well."""
+        if self._adopted:
+            with suppress(DataError):  # a full disk has been told; the files are found again
+                self._update(lambda _: {})
         self._closed = True
         self._folder_lock.release()
 
     @property
     def done(self) -> frozenset[str]:
         """Sites that stand in the store already."""
-        return frozenset(self.manifest.sites)
+        return frozenset((*self.manifest.sites, *self._adopted))
 
     @property
     def complete(self) -> bool:
@@ -175,6 +186,7 @@ class StoreWriter:
         notes: Sequence[str] = (),
         check: bool = True,
         source_sha256: str | None = None,
+        doi: str | None = None,
     ) -> None:
         """Write one site. Safe to call from several threads.
 
@@ -190,6 +202,8 @@ class StoreWriter:
             Refuse impossible values (see :mod:`fluxtrapolation.data.checks`).
         source_sha256 : str, optional
             Hash of the file the site was read from.
+        doi : str, optional
+            DOI of the site's own data, without ``https://doi.org/``.
 
         Raises
         ------
@@ -234,6 +248,7 @@ class StoreWriter:
             bytes=len(content),
             notes=tuple(notes),
             source_sha256=source_sha256,
+            doi=doi,
         )
 
         def with_site(manifest: Manifest) -> dict[str, Any]:
@@ -241,6 +256,30 @@ class StoreWriter:
             return {"sites": {**manifest.sites, site: entry}, "failures": failures}
 
         self._update(with_site)
+
+    def adopt(self, entry: SiteEntry, path: Path, *, link: bool = False) -> None:
+        """Take a site over from another store of the same columns, its file byte for byte.
+
+        Parameters
+        ----------
+        entry : SiteEntry
+            What the other store says of the site.
+        path : Path
+            The site's file there.
+        link : bool, default False
+            Link the file instead of copying it, where the system can.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or not what ``entry`` says, or the disk is full; the site is then absent.
+        """
+        name = f"{SITES_FOLDER}/{entry.record.site_id}.parquet"
+        copy_file(path, self._folder / name, sha256=entry.sha256, link=link)
+        with self._lock:
+            self._adopted[entry.record.site_id] = entry.model_copy(update={"file": name})
+        if len(self._adopted) >= ADOPTED_AT_ONCE:
+            self._update(lambda _: {})
 
     def fail(self, site: str, reason: str) -> None:
         """Record that a site could not be read, and why; the others go on."""
@@ -263,13 +302,19 @@ class StoreWriter:
     def finish(self) -> Store:
         """Write the site table, mark the store complete, put it in its place, open it, let go of the folder."""
         with self._lock, writing(self.path):
+            self.manifest = self._with_adopted()
             table = site_table(entry.record for entry in self.manifest.sites.values())
             buffer = io.BytesIO()
             table.write_parquet(buffer, compression=COMPRESSION)
             content = buffer.getvalue()
             write_bytes_atomic(self._folder / SITE_TABLE_NAME, content)
             entry = FileEntry(file=SITE_TABLE_NAME, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-            self.manifest = self.manifest.model_copy(update={"site_table": entry, "complete": True})
+            # In the order of their names, whatever order several threads, or an interrupted run, wrote them in.
+            ordered = {
+                "sites": dict(sorted(self.manifest.sites.items())),
+                "failures": dict(sorted(self.manifest.failures.items())),
+            }
+            self.manifest = self.manifest.model_copy(update={**ordered, "site_table": entry, "complete": True})
             write_manifest(self._folder, self.manifest)
             # The folder is locked: temporary files are those of writers that were killed.
             for folder in (self._folder, self._folder / SITES_FOLDER):
@@ -286,9 +331,16 @@ class StoreWriter:
         with self._lock:
             if self._closed:
                 raise DataError(f"The writer of {self.path} is finished. Open another one to add sites.")
+            manifest = self._with_adopted()
             # Whoever changes a finished store makes it unfinished, until finish() is called again.
-            self.manifest = self.manifest.model_copy(update={**change(self.manifest), "complete": False})
+            self.manifest = manifest.model_copy(update={**change(manifest), "complete": False})
             write_manifest(self._folder, self.manifest)
+
+    def _with_adopted(self) -> Manifest:
+        """The manifest with the sites that were copied since it was last written."""
+        adopted, self._adopted = self._adopted, {}
+        failures = {k: v for k, v in self.manifest.failures.items() if k not in adopted}
+        return self.manifest.model_copy(update={"sites": {**self.manifest.sites, **adopted}, "failures": failures})
 
     def __enter__(self) -> StoreWriter:
         return self

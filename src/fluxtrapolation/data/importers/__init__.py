@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from fluxtrapolation.data.importers.fluxnet_names import EXAMPLE
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError
@@ -30,20 +32,25 @@ def detect_format(source: str) -> str:
 
 
 def _format_of(path: Path) -> str:
+    from fluxtrapolation.data.importers.fluxnet_inventory import looks_like_fluxnet
+
     source = str(path)
     if not path.exists():
         raise DataError(f"{source} does not exist. Check the path.")
+    if path.is_dir() and any((path / name).exists() for name in (".zmetadata", ".zgroup", "zarr.json")):
+        return "fluxnet2015-zarr"
+    if looks_like_fluxnet(path):
+        return "fluxnet"
     if path.is_dir():
-        if any((path / name).exists() for name in (".zmetadata", ".zgroup", "zarr.json")):
-            return "fluxnet2015-zarr"
-        if any(path.glob("FLX_*")) or any(path.glob("*_FLUXNET*")):
-            return "fluxnet"
         if any(path.glob("*.csv")):
             return "benchmark-csv"
-        raise DataError(f"{source} holds neither a Zarr store nor CSV files. Check the path, or say --format.")
-    if path.name.startswith("FLX_") or "_FLUXNET" in path.name:
-        return "fluxnet"
-    raise DataError(f"{source} is a file; give the folder that holds one {{site}}.csv per tower, or a Zarr store.")
+        raise DataError(
+            f"{source} holds neither a Zarr store nor CSV files nor FLUXNET archives. Check the path, or say --format."
+        )
+    raise DataError(
+        f"{source} is a file, and not named as FLUXNET archives are ({EXAMPLE}); give the folder that holds one "
+        "{site}.csv per tower, or a Zarr store."
+    )
 
 
 def import_towers(
@@ -55,19 +62,40 @@ def import_towers(
     sites_table: str | Path | None = None,
     qc: str = "good",
     gpp: str = "nt",
+    et: str = "mds",
+    latent_heat: str = "2.45",
+    resolution: str | None = None,
+    qc_fraction: float | None = None,
     overwrite: bool = False,
     jobs: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Store:
     """Read towers of any known format into a store; see the importers for details.
 
+    ``et``, ``latent_heat``, ``resolution`` and ``qc_fraction`` are for FLUXNET archives
+    (:class:`~fluxtrapolation.data.importers.fluxnet_columns.Options`).
+
     Raises
     ------
     DataError
-        If the source is missing, unknown, or no tower can be read.
+        If the source is missing, unknown, an option has no meaning for its format, or no tower can be read.
     """
     text = str(source)
     kind = detect_format(text) if format == "auto" else format
+    if kind not in FORMATS:
+        raise DataError(f"There is no format {kind!r}. Known: {', '.join(FORMATS)}.")
+    if kind != "fluxnet" and (et, latent_heat, resolution, qc_fraction) != ("mds", "2.45", None, None):
+        raise DataError(
+            f"--et, --latent-heat, --resolution and --qc-fraction are for FLUXNET archives; {text} is {kind}. "
+            "Leave them out."
+        )
+    shared: dict[str, Any] = {
+        "sites": sites,
+        "sites_table": sites_table,
+        "overwrite": overwrite,
+        "jobs": jobs,
+        "progress": progress,
+    }
     if kind == "benchmark-csv":
         from fluxtrapolation.data.importers.benchmark_csv import import_benchmark_csv
 
@@ -76,26 +104,18 @@ def import_towers(
                 "Benchmark files hold a ready qc_mask and one GPP: --qc and --gpp have no meaning for them. "
                 "Leave them out."
             )
-        return import_benchmark_csv(
-            text, out, sites=sites, sites_table=sites_table, overwrite=overwrite, jobs=jobs, progress=progress
-        )
+        return import_benchmark_csv(text, out, **shared)
     if kind == "fluxnet2015-zarr":
         from fluxtrapolation.data.importers.fluxnet2015_zarr import import_fluxnet2015_zarr
 
-        return import_fluxnet2015_zarr(
-            text,
-            out,
-            sites=sites,
-            sites_table=sites_table,
-            qc="measured" if qc == "measured" else "good",
-            gpp="dt" if gpp == "dt" else "nt",
-            overwrite=overwrite,
-            jobs=jobs,
-            progress=progress,
-        )
-    if kind == "fluxnet":
-        raise DataError(
-            f"{text} looks like a FLUXNET archive; this version reads benchmark CSV folders and the FLUXNET2015 Zarr. "
-            "FLUXNET archives come with the next version."
-        )
-    raise DataError(f"There is no format {kind!r}. Known: {', '.join(FORMATS)}.")
+        choices: dict[str, Any] = {"qc": qc, "gpp": gpp}
+        return import_fluxnet2015_zarr(text, out, **choices, **shared)
+    from fluxtrapolation.data.importers.fluxnet_archive import import_fluxnet
+    from fluxtrapolation.data.importers.fluxnet_columns import QC_FRACTION, Options
+
+    if text.startswith(("http://", "https://")):
+        raise DataError(f"FLUXNET archives are read from disk. Download {text} first.")
+    named: dict[str, Any] = {"qc": qc, "gpp": gpp, "et": et, "latent_heat": latent_heat}
+    options = Options(**named, qc_fraction=QC_FRACTION if qc_fraction is None else qc_fraction)
+    asked: Any = resolution
+    return import_fluxnet(text, out, options=options, resolution=asked, **shared)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,18 +11,20 @@ from typing import Any, Final
 import polars as pl
 
 from fluxtrapolation import __version__
-from fluxtrapolation.data.importers.csv_sources import SOURCES_NAME, Sources, read_sources, write_sources
-from fluxtrapolation.data.importers.csv_table import TIME_FORMAT, read_header
+from fluxtrapolation.data.importers.csv_export import export_benchmark_csv
+from fluxtrapolation.data.importers.csv_folder import default_jobs, open_folder
+from fluxtrapolation.data.importers.csv_problem import CsvFileError, Problem, problem_table, problems_of
+from fluxtrapolation.data.importers.csv_sources import SOURCES_NAME, Sources
 from fluxtrapolation.data.importers.csv_tower import UNSTATED, TowerReader
 from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.reading import reading
-from fluxtrapolation.data.sites import load_sites, merge_facts, read_sites_table
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
-from fluxtrapolation.errors import DataError, FluxtrapolationError, FluxtrapolationWarning, examples
-from fluxtrapolation.files import atomic_path, sha256_of
-from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME, pft_column
+from fluxtrapolation.errors import DataError, FluxtrapolationError
+from fluxtrapolation.files import sha256_of
+
+__all__ = ["check_benchmark_csv", "export_benchmark_csv", "import_benchmark_csv"]
 
 Progress = Callable[[str, int, int], None]
 FORMAT_ORIGIN: Final = (
@@ -84,123 +84,84 @@ def import_benchmark_csv(
     source is not known; the offset from UTC is then estimated.
     """
     folder = Path(source)
-    files = _site_files(folder, sites)
-    told = read_sources(folder)
-    given = {} if sites_table is None else read_sites_table(sites_table)
-    headers, failures = _headers(files)
-    if not headers:
-        raise DataError("\n".join(failures.values()))
-    targets, covariates, left_out = _held(headers)
+    plan = open_folder(folder, sites=sites, sites_table=sites_table)
+    if not plan.headers:
+        raise CsvFileError(plan.problems)
+    targets, covariates, left_out = plan.held()
     writer = StoreWriter(
         out,
         targets=targets,
         covariates=covariates,
-        source=_source(folder, told, sites_table=sites_table),
+        source=_source(folder, plan.told, sites_table=sites_table),
         overwrite=overwrite,
     )
     writer.forget_failures()
-    reader = TowerReader(headers, targets, covariates, left_out, given, merge_facts(given, load_sites()), told)
+    reader = plan.reader(targets, covariates, left_out)
+    failures = _by_site(plan.problems)
     with closing(writer):
-        todo = [site for site, path in files.items() if site in headers and not _already_there(writer, site, path)]
-        failures |= _read_all(reader, writer, files, todo, jobs=jobs, progress=progress)
+        todo = [site for site in plan.headers if not _already_there(writer, site, plan.files[site])]
+        failures |= _read_all(reader, writer, plan.files, todo, jobs=jobs, progress=progress)
         if not writer.done:
             writer.discard()
             raise DataError("\n".join(failures.values()))
-        for site, reason in failures.items():
+        for site, reason in sorted(failures.items()):
             kept = " The store keeps what was read from it earlier." if site in writer.done else ""
             writer.fail(site, reason + kept)
         store = writer.finish()
-    tell_held(len(headers) - len(todo), "their files have not changed")
+    plan.tell_columns(targets, covariates, left_out)
+    tell_held(len(plan.headers) - len(todo), "their files have not changed")
     tell_lags(reader.lags)
-    tell_failures(failures, len(files))
+    tell_failures(failures, len(plan.files))
     return store
 
 
-def export_benchmark_csv(
-    store: Store, out: str | Path, *, sites: Sequence[str] | None = None, progress: Progress | None = None
-) -> Path:
-    """Write a store as benchmark files, one ``{site}.csv`` per tower; reading them back gives equal values.
+def check_benchmark_csv(
+    source: str | Path,
+    *,
+    sites: Sequence[str] | None = None,
+    sites_table: str | Path | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Read and check a folder of ``{site}.csv`` files without writing anything.
 
-    Columns: ``time``, covariates, targets, ``PFT_*`` (True/False) for the classes of the store, ``year``, ``qc_mask``,
-    ``tower_lat``, ``tower_lon``. A missing target is an empty field. ``SOURCES.json`` beside them keeps what the
-    columns do not say: sources, licences, names, clocks.
+    Parameters
+    ----------
+    source, sites, sites_table, jobs, progress
+        As in :func:`import_benchmark_csv`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each problem of each tower: ``site_id``, ``level`` (``error``: the tower would not be imported;
+        ``note``), ``what``, ``count``, ``example``, ``fix``. No row: all is well.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no CSV file.
     """
-    folder = Path(out)
-    names = store.site_ids if sites is None else tuple(dict.fromkeys(sites))
-    if not names:
-        raise DataError("No site was asked for. Leave the sites out to export all.")
-    store.need_sites(names)
-    write_sources(folder, store.manifest.sources, (store.record(site) for site in names))
-    flags = [pft_column(name) for name in store.igbp_classes]
-    for done, (record, frame) in enumerate(store.iter_sites(names), start=1):
-        table = frame.with_columns(
-            *(pl.lit(str(flag == pft_column(record.igbp))).alias(flag) for flag in flags),
-            pl.col(TIME).dt.year().alias("year"),
-            pl.lit(record.lat).alias("tower_lat"),
-            pl.lit(record.lon).alias("tower_lon"),
-        ).select(TIME, *store.covariates, *store.targets, *flags, "year", QC, "tower_lat", "tower_lon")
-        with atomic_path(folder / f"{record.site_id}.csv") as temporary:
-            table.write_csv(temporary, datetime_format=TIME_FORMAT)
-        if progress is not None:
-            progress(record.site_id, done, len(names))
-    return folder
+    plan = open_folder(Path(source), sites=sites, sites_table=sites_table)
+    found = list(plan.problems)
+    if plan.headers:
+        targets, covariates, left_out = plan.held()
+        reader = plan.reader(targets, covariates, left_out)
 
+        def one(site: str) -> Sequence[Problem]:
+            try:
+                return reader.read(plan.files[site], site).remarks
+            except DataError as error:
+                return problems_of(error, site)
 
-def _site_files(folder: Path, sites: Sequence[str] | None) -> dict[str, Path]:
-    with reading(folder):
-        if not folder.exists():
-            raise DataError(f"There is no folder {folder}. Check the path.")
-        if not folder.is_dir():
-            raise DataError(f"{folder} is a file; give the folder that holds one {{site}}.csv per tower.")
-        files = {path.stem: path for path in sorted(folder.glob("*.csv"))}
-    if not files:
-        raise DataError(f"{folder} holds no .csv file. Give the folder with one {{site}}.csv per tower.")
-    if sites is None:
-        return files
-    if not sites:
-        raise DataError("No site was asked for. Leave the sites out to import all.")
-    missing = [site for site in sites if site not in files]
-    if missing:
-        raise DataError(f"{folder} has no file for {len(missing)} of the sites asked for: {examples(missing)}.")
-    return {site: files[site] for site in sites}
-
-
-def _headers(files: Mapping[str, Path]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Column names of every readable file, and why the others are not."""
-    headers: dict[str, list[str]] = {}
-    failures: dict[str, str] = {}
-    for site, path in files.items():
-        try:
-            headers[site] = read_header(path)
-        except DataError as error:
-            failures[site] = named(site, str(error))
-    return headers, failures
-
-
-def _held(headers: Mapping[str, list[str]]) -> tuple[list[str], list[str], dict[str, str]]:
-    """Targets and covariates of the store: those that most files hold. Third, those left out, with how many hold them.
-
-    A file that lacks one of the store's columns fails by itself.
-    """
-    counts = {name: sum(name in names for names in headers.values()) for name in (*TARGETS, *COVARIATES)}
-    taken = {name for name, count in counts.items() if count > len(headers) / 2}
-    left_out = {
-        name: f"{count} of {len(headers)} files" for name, count in counts.items() if count and name not in taken
-    }
-    listed = examples((f"{name} (in {count})" for name, count in left_out.items()), 12)
-    for kind, known in (("target", TARGETS), ("covariate", COVARIATES)):
-        if not taken.intersection(known):
-            raise DataError(
-                f"No {kind} ({examples(known, 4)}) is in more than half of the files{f': {listed}' if listed else ''}. "
-                "Are these benchmark files?"
-            )
-    if left_out:
-        warnings.warn(
-            f"Columns that no more than half of the files have are left out: {listed}.",
-            FluxtrapolationWarning,
-            stacklevel=3,
-        )
-    return [n for n in TARGETS if n in taken], [n for n in COVARIATES if n in taken], left_out
+        done = len(plan.files) - len(plan.headers)
+        with ThreadPoolExecutor(jobs or default_jobs()) as pool:
+            for site, problems in zip(plan.headers, pool.map(one, plan.headers), strict=True):
+                found += problems
+                done += 1
+                if progress is not None:
+                    progress(site, done, len(plan.files))
+        plan.tell_columns(targets, covariates, left_out)
+    return problem_table(found)
 
 
 def _source(folder: Path, told: Sources | None, *, sites_table: str | Path | None) -> Source:
@@ -238,6 +199,14 @@ def _already_there(writer: StoreWriter, site: str, path: Path) -> bool:
         return entry.source_sha256 in (None, sha256_of(path))
 
 
+def _by_site(problems: Sequence[Problem]) -> dict[str, str]:
+    """The reasons of each site, one a line."""
+    reasons: dict[str, str] = {}
+    for problem in problems:
+        reasons[problem.site] = "\n".join(filter(None, (reasons.get(problem.site), str(problem))))
+    return reasons
+
+
 def _read_all(
     reader: TowerReader,
     writer: StoreWriter,
@@ -252,15 +221,16 @@ def _read_all(
 
     def one(site: str) -> None:
         try:
-            record, frame, notes, sha256 = reader.read(files[site], site)
-            writer.add(record, frame, notes=notes, source_sha256=sha256)
+            tower = reader.read(files[site], site)
+            # Checked by the reader, with more to say than the writer has.
+            writer.add(tower.record, tower.frame, notes=tower.notes, source_sha256=tower.sha256, check=False)
         except FluxtrapolationError as error:
             if isinstance(error.__cause__, OSError):
                 raise  # the disk, not the tower: nothing more can be written
             failures[site] = named(site, str(error))
 
     done = len(reader.headers) - len(todo)
-    with ThreadPoolExecutor(jobs or min(os.cpu_count() or 1, 4)) as pool:
+    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
         for site, _ in zip(todo, pool.map(one, todo), strict=True):
             done += 1
             if progress is not None:

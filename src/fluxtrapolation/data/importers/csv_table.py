@@ -1,181 +1,346 @@
-"""One benchmark CSV file: its header, its rows as numbers, and what its constant columns say of the tower."""
+"""The rows of a benchmark CSV file as times and numbers, and what its constant columns say of the tower.
+
+The quick way lets polars read the numbers at once. Whatever it stumbles over is read again as text, to say which
+value of which column stands where.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from fluxtrapolation.data.checks import check_site_facts, check_site_id, flag_problem
-from fluxtrapolation.data.reading import reading
-from fluxtrapolation.errors import DataError, examples
-from fluxtrapolation.schema import IGBP, PFT_PREFIX, QC, TIME, canonical_column
+from fluxtrapolation.data.checks import flag_problem
+from fluxtrapolation.data.importers.csv_header import HEAD, Header, need_no_nul, parse_header, read_bytes, refuse
+from fluxtrapolation.data.importers.csv_problem import CsvFileError, Problem
+from fluxtrapolation.schema import PFT_PREFIX, QC, TIME
 
 TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
-_BOM: Final = b"\xef\xbb\xbf"
-_HEAD: Final = 1 << 16
-_TRUE: Final = ("true", "1", "1.0", "t", "yes")
-_FALSE: Final = ("false", "0", "0.0", "f", "no", "")
+PLACES: Final = ("tower_lat", "tower_lon")
+_NULLS: Final = ["", "NaN", "nan", "NA", "NAN", "N/A", "null"]
+_TRUE: Final = ("true", "1", "1.0", "t", "yes", "y")
+_FALSE: Final = ("false", "0", "0.0", "f", "no", "n", "")
+_PLAIN_FLAGS: Final = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
+_ZONE: Final = r"(?:[+-]\d{2}:?\d{2}|Z| ?UTC)$"
 
 
-def read_header(path: Path) -> list[str]:
-    """Column names of a file, in the schema's spelling.
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a file are read: numbers, and those that are the same in every row."""
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is no such table, or its name is no site id.
-    """
-    check_site_id(path.stem)
-    with reading(path), path.open("rb") as handle:
-        start = handle.read(_HEAD)
-    return _header(start, path)[0]
+    numbers: tuple[str, ...]
+    flags: tuple[str, ...]
+    places: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """Text that tells whose file it is (``site_id``)."""
 
-
-def _header(start: bytes, path: Path) -> tuple[list[str], int]:
-    """Column names, and where the rows begin. Empty lines before the header do no harm."""
-    where = f"Site {path.stem}: {path.name}"
-    begin = len(start) - len(start.removeprefix(_BOM).lstrip())
-    if begin == len(start):
-        raise DataError(f"{where} is empty. Fetch it again.")
-    if start[begin : begin + 1] == b"<":
-        raise DataError(f"{where} is a web page (HTML), not a table. Fetch it again.")
-    end = start.find(b"\n", begin)
-    try:
-        line = start[begin : end if end >= 0 else None].decode()
-    except UnicodeDecodeError:
-        raise DataError(f"{where} is not text in UTF-8. Is it a CSV file?") from None
-    for separator, spoken in ((";", "';'"), ("\t", "tabs")):
-        if line.count(separator) > line.count(","):
-            raise DataError(f"{where} separates its fields by {spoken}. Save it with commas and decimal points.")
-    names = [canonical_column(name.strip().strip('"')) for name in line.split(",")]
-    needed = [name for name in (TIME, QC) if name not in names]
-    if needed:
-        raise DataError(
-            f"{where} has no column {needed[0]} (it has {examples(names, 5)}). "
-            "Benchmark files have time, qc_mask, targets and covariates."
-        )
-    if len(set(names)) < len(names):
-        twice = [name for name in names if names.count(name) > 1]
-        raise DataError(f"{where} has the column {twice[0]} twice. Keep one of them.")
-    return names, end + 1 if end >= 0 else len(start)
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (TIME, *self.numbers, *self.flags, *self.places, *self.labels)
 
 
-def read_rows(path: Path, columns: list[str]) -> tuple[pl.DataFrame, str]:
-    """The rows of a file as text, and the sha256 of the file.
+def read_rows(path: Path, columns: Columns) -> tuple[pl.DataFrame, str]:
+    """The rows of a file, and its sha256.
 
-    Parameters
-    ----------
-    path : Path
-    columns : list of str
-        Those to keep, in the schema's spelling.
+    Returns
+    -------
+    frame : DataFrame
+        ``time`` as datetime, numbers and places as float64 (missing: null), flags and labels as text.
+    sha256 : str
 
     Raises
     ------
-    DataError
-        If the file has no rows, was cut off, or is not a regular table.
+    CsvFileError
+        With everything that is not readable: cut or ragged rows, times, numbers, flags.
     """
-    where = f"Site {path.stem}: {path.name}"
-    with reading(path):
-        content = path.read_bytes()
-    names, begin = _header(content[:_HEAD], path)
-    rows = content[begin:].rstrip()
-    if not rows:
-        raise DataError(f"{where} has a header but no rows. Fetch it again.")
-    last = rows[rows.rfind(b"\n") + 1 :]
-    fields = last.count(b",") + 1
-    if fields < len(names) and b'"' not in last:
-        raise DataError(
-            f"{where}: the file ends in the middle of a row (the last has {fields} of {len(names)} fields). "
-            "Fetch it again."
-        )
-    try:
-        frame = pl.read_csv(
-            rows,
-            has_header=False,
-            new_columns=names,
-            infer_schema=False,
-            null_values=["", "NaN", "nan", "NA"],
-            truncate_ragged_lines=False,
-        ).select(columns)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where} is not a regular table ({str(error).splitlines()[0]}). Fetch it again.") from None
+    content = read_bytes(path)
+    header = parse_header(content[:HEAD], path)
+    lost = [name for name in columns.all if name not in header.names]
+    if lost:
+        raise refuse(path, "changed while it was read", "Import again.", example=f"{lost[0]} is gone")
+    if b"\0" in content:
+        raise need_no_nul(content, path)
+    body, skip = _rows_of(content, header, path)
+    quick = _read_quick(body, skip, header, columns)
+    if quick is not None:
+        frame = _with_time(quick, site=path.stem)
+    else:
+        rows = _regular_lines(content, header, path)
+        frame = _parse(_read_text(rows, header, columns, path), columns, site=path.stem)
+    flags = flag_problem(frame, where=f"Site {path.stem}")
+    if flags is not None:
+        raise CsvFileError([Problem.from_text(f"{flags} Correct the file.", path.stem)])
     return frame, hashlib.sha256(content).hexdigest()
 
 
-def parse(frame: pl.DataFrame, numbers: list[str], places: list[str], *, site: str) -> pl.DataFrame:
-    """Text to times and numbers; a DataError tells the first value that is neither."""
-    time = frame[TIME].str.to_datetime(TIME_FORMAT, strict=False, time_unit="us")
-    if time.null_count():
-        bad = frame.filter(time.is_null())[TIME]
-        raise DataError(
-            f"Site {site}: {len(bad):,} of {frame.height:,} times cannot be read (first: {bad[0]!r}). "
-            "Write them as 2018-06-01 13:00:00."
+def _rows_of(content: bytes, header: Header, path: Path) -> tuple[bytes, int]:
+    """The bytes to read and the lines to skip; nothing is copied where the file ends as it should."""
+    end = len(content)
+    while end > header.begin and content[end - 1] in b" \t\r\n":
+        end -= 1
+    if end <= header.begin:
+        raise refuse(path, "has a header but no rows", "Fetch it again.", count=0)
+    begin = content.rfind(b"\n", 0, end) + 1
+    fields, wanted = content.count(b",", begin, end) + 1, len(header.names)
+    if fields < wanted and b'"' not in content[begin:end]:
+        raise refuse(
+            path,
+            "was cut off: the file ends in the middle of a row",
+            "Fetch it again.",
+            example=f"the last has {fields} of {wanted} fields",
         )
+    body = content if len(content) - end <= 2 else content[: end + 1]
+    return body, header.lines
+
+
+def _read(
+    body: bytes, skip: int, header: Header, columns: Columns, numbers: Sequence[str], nulls: list[str]
+) -> pl.DataFrame:
+    """The wanted columns, those of ``numbers`` as float64, the others as text. The rest is not looked at."""
+    # Names that cannot clash, whatever the file calls its other columns.
+    place = {name: f"{index}" for index, name in enumerate(header.names)}
+    schema: dict[str, Any] = {at: pl.Float64 if name in numbers else pl.String for name, at in place.items()}
+    return (
+        pl.scan_csv(
+            body,
+            has_header=False,
+            skip_rows=skip,
+            schema=schema,
+            null_values=nulls,
+            encoding="utf8-lossy",
+        )
+        .select(pl.col(place[name]).alias(name) for name in columns.all)
+        .collect()
+    )
+
+
+def _read_quick(body: bytes, skip: int, header: Header, columns: Columns) -> pl.DataFrame | None:
+    """Numbers at once; None where a value is none, a flag is spelled otherwise, or a row is not regular."""
+    numbers = [name for name in (*columns.numbers, *columns.places) if name != QC]
+    try:
+        # Every further word for a missing value costs time; files that use one are read the slow way.
+        frame = _read(body, skip, header, columns, numbers, ["NA"]).with_columns(pl.col(numbers).fill_nan(None))
+    except pl.exceptions.PolarsError:
+        return None
+    # Rows with too few fields are filled by polars, and empty lines become rows: then the commas do not add up.
+    commas = body.count(b",") - (body.count(b",", 0, header.begin) if skip else 0)
+    spellings = frame[QC].unique()
+    if commas != frame.height * (len(header.names) - 1) or not spellings.is_in(list(_PLAIN_FLAGS)).all():
+        return None
+    return frame.with_columns(pl.col(QC).replace_strict(_PLAIN_FLAGS, return_dtype=pl.Float64))
+
+
+def _read_text(body: bytes, header: Header, columns: Columns, path: Path) -> pl.DataFrame:
+    """Everything as text, from rows that are known to be regular."""
+    try:
+        return _read(body, 0, header, columns, (), _NULLS)
+    except pl.exceptions.PolarsError as error:
+        raise refuse(
+            path,
+            "is not a regular table",
+            "Save it as 'CSV UTF-8', or fetch it again.",
+            example=str(error).splitlines()[0],
+        ) from None
+
+
+def _regular_lines(content: bytes, header: Header, path: Path) -> bytes:
+    """The rows without empty lines, each with the header's number of fields.
+
+    Raises
+    ------
+    CsvFileError
+        If rows have more or fewer.
+    """
+    wanted = len(header.names)
+    rows, wrong = [], []
+    for number, line in enumerate(content[header.begin :].splitlines(), start=header.lines + 1):
+        if not line.strip():
+            continue
+        rows.append(line)
+        fields = line.count(b",") + 1
+        if b'"' in line:
+            fields = len(next(csv.reader([line.decode(errors="replace")])))
+        if fields != wanted:
+            wrong.append((number, fields, line))
+    if wrong:
+        number, fields, line = wrong[0]
+        more = fields > wanted
+        comma = "Decimal commas or thousands separators? Write 12.5, not 12,5." if more else "Fetch it again."
+        raise refuse(
+            path,
+            f"is not a regular table: {len(wrong):,} of {len(rows):,} rows have "
+            f"{'more' if more else 'fewer'} fields than the header",
+            comma,
+            example=f"first: line {number:,} has {fields} of {wanted}: {str(line[:60], errors='replace')!r}",
+            count=len(wrong),
+        )
+    return b"\n".join(rows) + b"\n"
+
+
+def _with_time(frame: pl.DataFrame, *, site: str) -> pl.DataFrame:
+    problem, time = _time(frame[TIME], site)
+    if problem is not None:
+        raise CsvFileError([problem])
+    return frame.with_columns(time.alias(TIME))
+
+
+def _time(text: pl.Series, site: str) -> tuple[Problem | None, pl.Series]:
+    """Stamps as datetimes, and what is wrong with those that are none."""
+    time = text.str.to_datetime(TIME_FORMAT, strict=False, time_unit="us")
+    lost = time.null_count()
+    if not lost:
+        first, last = time.dt.year().min(), time.dt.year().max()
+        if isinstance(first, int) and isinstance(last, int) and (first < 1950 or last > 2100):
+            return Problem(
+                site,
+                "times lie outside the years 1950 to 2100",
+                "Correct the time column.",
+                example=f"years {first} to {last}",
+            ), time
+        return None, time
+    bad = text.filter(time.is_null())
+    first = bad[0]
+    fix = "Write them as 2018-06-01 13:00:00."
+    what = f"{lost:,} of {len(text):,} times cannot be read"
+    zoned = int(bad.str.contains(_ZONE).sum())
+    if zoned:
+        what = f"{zoned:,} of {len(text):,} times carry a time zone"
+        fix = "Convert them to local standard time and write them without a zone, as 2018-06-01 13:00:00."
+        first = bad.filter(bad.str.contains(_ZONE))[0]
+    elif lost < len(text):
+        what += ": formats are mixed or stamps damaged"
+    return Problem(site, what, fix, example=f"first: {first!r}", count=zoned or lost), time
+
+
+def _parse(frame: pl.DataFrame, columns: Columns, *, site: str) -> pl.DataFrame:
+    """Text to times and numbers; every column with values that are neither is told."""
+    problem, time = _time(frame[TIME], site)
+    problems = [] if problem is None else [problem]
+    numbers = [*(name for name in columns.numbers if name != QC), *columns.places]
     out = frame.with_columns(
-        pl.col([n for n in numbers if n != QC] + places).str.strip_chars().cast(pl.Float64, strict=False),
-        # "1", "1.0" and "True" all mean measured
+        pl.col(numbers).str.strip_chars().cast(pl.Float64, strict=False),
+        # "1", "1.0", "True" and "yes" all mean measured
         pl.col(QC)
         .str.strip_chars()
         .str.to_lowercase()
-        .replace({"true": "1", "false": "0"})
+        .replace({**dict.fromkeys(_TRUE, "1"), **dict.fromkeys(_FALSE[:-1], "0")})
         .cast(pl.Float64, strict=False),
         time.alias(TIME),
     )
-    for name in [*numbers, *places]:
-        lost = frame[name].is_not_null() & out[name].is_null()
+    for name in [*numbers, QC]:
+        lost = frame[name].is_not_null() & (frame[name].str.strip_chars() != "") & out[name].is_null()
         if lost.any():
             row = int(lost.arg_max() or 0)
-            raise DataError(
-                f"Site {site}: {int(lost.sum()):,} values of {name} are not numbers "
-                f"(first: {frame[name][row]!r} at {out[TIME][row]}). Correct the file."
+            comma = "," in str(frame[name][row])
+            problems.append(
+                Problem(
+                    site,
+                    f"{int(lost.sum()):,} values of {name} are not numbers",
+                    "Write a decimal point: 12.5, not 12,5." if comma else "Correct the file.",
+                    example=f"first: {frame[name][row]!r} at {frame[TIME][row]}",
+                    count=int(lost.sum()),
+                )
             )
-    flags = flag_problem(out, where=f"Site {site}")
-    if flags is not None:
-        raise DataError(f"{flags} Correct the file.")
+    if problems:
+        raise CsvFileError(problems)
     return out
 
 
-def place_in_file(frame: pl.DataFrame, flags: list[str], *, site: str) -> tuple[float | None, float | None, str | None]:
+def place_in_file(
+    frame: pl.DataFrame, flags: Sequence[str], *, site: str
+) -> tuple[float | None, float | None, str | None]:
     """Latitude, longitude and IGBP class as the file's constant columns say, None where it does not say.
 
     Raises
     ------
-    DataError
+    CsvFileError
         If one of them changes within the file, or several classes are marked.
     """
-    return _constant(frame, "tower_lat", site), _constant(frame, "tower_lon", site), _igbp(frame, flags, site)
+    problems: list[Problem] = []
+    lat, lon = (_constant(frame, name, site, problems) for name in PLACES)
+    igbp = _igbp(frame, flags, site, problems)
+    if problems:
+        raise CsvFileError(problems)
+    return lat, lon, igbp
 
 
-def _constant(frame: pl.DataFrame, name: str, site: str) -> float | None:
+def _constant(frame: pl.DataFrame, name: str, site: str, problems: list[Problem]) -> float | None:
     if name not in frame.columns:
         return None
     values = frame[name].drop_nulls().unique(maintain_order=True)
     if len(values) > 1:
-        raise DataError(
-            f"Site {site}: {name} changes within the file ({values[0]:g}, then {values[1]:g}; {len(values)} values). "
-            "A tower has one place: correct the file, or give its place with --sites-table."
+        problems.append(
+            Problem(
+                site,
+                f"{name} changes within the file",
+                "A tower has one place: correct the file, or give its place with --sites-table.",
+                example=f"{values[0]:g}, then {values[1]:g}; {len(values)} values",
+                count=len(values),
+            )
         )
     return float(values[0]) if len(values) else None
 
 
-def _igbp(frame: pl.DataFrame, flags: list[str], site: str) -> str | None:
+def _spellings(frame: pl.DataFrame, names: Iterable[str]) -> dict[str, list[str]]:
+    """The different values of text columns, in lower case; one pass tells which are constant."""
+    columns = list(names)
+    if not columns or not frame.height:
+        return {}
+    same = frame.select(pl.col(name).eq_missing(pl.col(name).first()).all() for name in columns).row(0)
+    found = {}
+    for name, constant in zip(columns, same, strict=True):
+        values = frame[name].head(1) if constant else frame[name].unique(maintain_order=True)
+        found[name] = list(dict.fromkeys((value or "").strip().lower() for value in values))
+    return found
+
+
+def _igbp(frame: pl.DataFrame, flags: Sequence[str], site: str, problems: list[Problem]) -> str | None:
     """The one class whose column is true; columns may be constant, and their booleans spelled in any way."""
-    found = []
-    for flag in flags:
-        text = frame[flag].fill_null("").str.strip_chars().str.to_lowercase().unique()
+    marked = []
+    for flag, text in _spellings(frame, flags).items():
         unknown = [value for value in text if value not in (*_TRUE, *_FALSE)]
         if unknown:
-            raise DataError(f"Site {site}: column {flag} holds {unknown[0]!r}, which is neither true nor false.")
+            problems.append(
+                Problem(
+                    site, f"column {flag} holds {unknown[0]!r}, which is neither true nor false", "Write True or False."
+                )
+            )
+            continue
         values = {value in _TRUE for value in text}
         if values == {True, False}:
-            raise DataError(f"Site {site}: column {flag} changes within the file. A tower has one IGBP class.")
+            problems.append(
+                Problem(site, f"column {flag} changes within the file", "A tower has one IGBP class: correct the file.")
+            )
         if values == {True}:
-            found.append(flag.removeprefix(PFT_PREFIX))
-    if len(found) > 1:
-        raise DataError(f"Site {site}: {len(found)} IGBP classes are marked ({', '.join(found)}). A tower has one.")
-    if found and found[0] not in IGBP:
-        check_site_facts(site, 0.0, 0.0, found[0])
-    return found[0] if found else None
+            marked.append(flag.removeprefix(PFT_PREFIX))
+    if len(marked) > 1:
+        problems.append(
+            Problem(
+                site,
+                f"{len(marked)} IGBP classes are marked",
+                "A tower has one: correct the file, or give it with --sites-table.",
+                example=", ".join(marked),
+                count=len(marked),
+            )
+        )
+    return marked[0] if marked else None
+
+
+def site_in_file(frame: pl.DataFrame, columns: Columns, *, site: str) -> Problem | None:
+    """Say whether a column of site ids contradicts the name of the file, or None."""
+    for label in columns.labels:
+        values = frame[label].drop_nulls().str.strip_chars().unique(maintain_order=True)
+        other = [value for value in values if value.casefold() not in (site.casefold(), "")]
+        if other:
+            return Problem(
+                site,
+                f"the file's name says {site}, its column {label} says {other[0]}",
+                "Give the file the name of its tower, or fetch the right one.",
+                count=len(other),
+            )
+    return None

@@ -222,6 +222,7 @@ class FluxnetZarr:
             "client_kwargs": {
                 "timeout": aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S),
                 "headers": {"User-Agent": f"fluxtrapolation/{__version__}"},
+                "trust_env": True,  # proxies
             }
         }
 

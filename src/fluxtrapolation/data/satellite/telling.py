@@ -1,0 +1,87 @@
+"""What a join has to tell, and the provenance record it leaves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from fluxtrapolation import __version__
+from fluxtrapolation.data.manifest import Source, utc_now
+from fluxtrapolation.data.satellite.composites import SatelliteFile
+from fluxtrapolation.data.satellite.plan import NO_VALUE, Settings
+from fluxtrapolation.data.store import Store
+from fluxtrapolation.errors import FluxtrapolationWarning, examples
+from fluxtrapolation.files import sha256_of
+
+
+def tell(
+    store: Store,
+    files: Sequence[SatelliteFile],
+    unread: Mapping[str, str],
+    report: pl.DataFrame,
+    wanted: Sequence[str],
+) -> None:
+    """Warn of files not read, empty variables, sites that are not in the store, and towers that lack covariates."""
+
+    def warn(message: str) -> None:
+        warnings.warn(message, FluxtrapolationWarning, stacklevel=4)
+
+    if unread:
+        warn(f"{len(unread)} of {len(unread) + len(files)} files could not be read: {examples(unread.values())}")
+    empty = report.filter(pl.col("reason") == NO_VALUE)
+    told = [f"{name} ({examples(empty.filter(pl.col('covariate') == name)['site_id'])})" for name in wanted]
+    told = [words for words in told if not words.endswith("()")]
+    if told:
+        warn(f"Variables without a single value are taken as absent: {', '.join(told)}.")
+    unused = sorted({name for file in files for name in file.unused})
+    if unused:
+        warn(f"{len(unused)} variables are no covariates of the schema and are not used: {examples(unused, 5)}.")
+    strangers = sorted({site for file in files for site in file.sites} - set(store.site_ids))
+    if strangers:
+        warn(f"{len(strangers)} sites of the files are not in the store: {examples(strangers)}.")
+    lost = report.filter(~pl.col("joined"), pl.col("reason") != NO_VALUE)
+    for name in wanted:
+        sites = lost.filter(pl.col("covariate") == name)
+        if sites.height:
+            row = sites.row(0, named=True)
+            warn(
+                f"{sites.height} of {len(store.site_ids)} towers lack {name} (first: {row['site_id']}: "
+                f"{row['reason']})."
+            )
+
+
+def source_of(
+    files: Sequence[SatelliteFile],
+    settings: Settings,
+    period: int | None,
+    joined: Sequence[str],
+    lacking: str,
+    *,
+    name: str | None,
+    licence: str | None,
+    citation: str | None,
+) -> Source:
+    def said(values: Iterable[str | None]) -> str | None:
+        return "; ".join(dict.fromkeys(value for value in values if value)) or None
+
+    parents = sorted({str(file.path.resolve().parent) for file in files})
+    return Source(
+        name=name or "satellite covariates, product not stated",
+        kind="table",
+        location="; ".join(parents),
+        licence=licence or said(file.licence for file in files),
+        citation=citation or said(file.citation for file in files),
+        options={
+            "covariates": ", ".join(joined),
+            "interpolate": settings.method,
+            "max_gap_days": settings.max_gap,
+            "period_days": period,
+            "lacking": lacking,
+            "dates": "local calendar days",
+            "files": {file.path.name: sha256_of(file.path) for file in files},
+        },
+        retrieved=utc_now(),
+        package_version=__version__,
+    )

@@ -1,0 +1,112 @@
+"""kill -9 during an import, then the same command again: every byte as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fluxtrapolation.data.importers.benchmark_csv import export_benchmark_csv
+from fluxtrapolation.data.store import Store
+from tiny import write_tiny_store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system"),
+]
+SITES = tuple(f"AA-{number:03d}" for number in range(8))
+
+# Kills itself in the middle of putting the n-th file into its place: before or after the renaming.
+AT_RENAMING = """
+import os, signal, sys
+from pathlib import Path
+moment, after = int(sys.argv.pop(1)), sys.argv.pop(1) == "after"
+real, seen = Path.replace, []
+def replace(self, target):
+    seen.append(target)
+    if len(seen) == moment and not after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done = real(self, target)
+    if len(seen) == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+Path.replace = replace
+from fluxtrapolation.cli.main import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("kill")
+    return export_benchmark_csv(write_tiny_store(place / "s", SITES, hours=24 * 200), place / "csv")
+
+
+def command(folder: Path, out: Path, *before: str) -> list[str]:
+    words = ["data", "import", str(folder), "--out", str(out), "--jobs", "2"]
+    return [sys.executable, *(before or ("-m", "fluxtrapolation.cli.main")), *words]
+
+
+def run(words: list[str]) -> int:
+    return subprocess.run(words, capture_output=True, timeout=120, check=False).returncode
+
+
+def fingerprint(out: Path) -> tuple[dict[str, str], str]:
+    """Hashes of the data files, and the manifest's text without its times."""
+    files = {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["created"], manifest["sha256"]
+    for source in manifest["sources"]:
+        del source["retrieved"]
+    return files, json.dumps(manifest)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[dict[str, str], str], float]:
+    out = tmp_path_factory.mktemp("whole") / "towers"
+    begin = time.monotonic()
+    assert run(command(folder, out)) == 0
+    return fingerprint(out), time.monotonic() - begin
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("moment", [1, 2, 3, 10, 18, 19])
+def test_killed_at_a_renaming(
+    folder: Path, whole: tuple[tuple[dict[str, str], str], float], tmp_path: Path, moment: int, when: str
+) -> None:
+    out = tmp_path / "towers"
+    assert run(command(folder, out, "-c", AT_RENAMING, str(moment), when)) == -signal.SIGKILL
+    assert run(command(folder, out)) == 0
+    assert fingerprint(out) == whole[0]
+    assert Store(out).verify() == []
+    assert len(Store(out).site_ids) == len(SITES)
+
+
+def test_killed_at_random_moments(
+    folder: Path, whole: tuple[tuple[dict[str, str], str], float], tmp_path: Path
+) -> None:
+    draw = random.Random(4)
+    for number in range(4):
+        out = tmp_path / f"towers-{number}"
+        started = subprocess.Popen(
+            command(folder, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            started.wait(draw.uniform(0.3, 1.0) * whole[1])
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+        assert run(command(folder, out)) == 0
+        assert fingerprint(out) == whole[0]
