@@ -123,7 +123,7 @@ def compare(a: Scores | str | Path | Any, b: Scores | str | Path | Any, **option
 
 
 def rank(scores: Scores | str | Path | Any, **options: Any) -> Ranking:
-    """Rank models by skill with intervals and the group tied with the best; see :func:`~fluxtrapolation.evaluation.rank`.
+    """Rank models by skill, with intervals; see :func:`fluxtrapolation.evaluation.rank`.
 
     Parameters
     ----------

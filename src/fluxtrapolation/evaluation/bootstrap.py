@@ -250,7 +250,7 @@ def _shrunk(values: Floats) -> tuple[Floats, Floats | None]:
     between = float((of_site**2).sum() / sites.sum())
     if spread <= 0 or between <= 0:
         return values, None
-    width = float(sites.sum()) ** -0.2
+    width = 0.5 * float(sites.sum()) ** -0.2
     factor = np.sqrt(spread / (spread + width**2 * between))
     # Sites without a value move nothing; the others make up for it.
     moves = of_site * (width * factor * np.sqrt(len(sites) / sites.sum() / 2.0))

@@ -207,7 +207,8 @@ def _named(scores: Scores, side: str) -> Scores:
 
 def _same_domains(table: pl.DataFrame, name_a: str, name_b: str) -> None:
     sides = table.with_columns(pl.col("model").replace({"a": name_a, "b": name_b}))
-    need_same_domains(sides.filter(pl.col("model") == name_a), sides.filter(pl.col("model") == name_b))
+    of_a, of_b = (sides.filter(pl.col("model") == name) for name in (name_a, name_b))
+    need_same_domains(of_a, of_b, called=name_b)
 
 
 def _cells(rows: pl.DataFrame, side: str) -> str:

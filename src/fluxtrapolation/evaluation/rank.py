@@ -61,10 +61,10 @@ class Ranking:
     Parameters
     ----------
     table : polars.DataFrame
-        ``target, model, selection, skill_score, low, high`` (interval; none for the baseline, 0 by definition), ``rank`` (1 is best),
-        ``rank_low, rank_high`` (rank interval), ``tied_with_best``, ``p_best`` (share of draws of sites in which the
-        model leads), ``n_seeds, seed_sd`` (standard deviation of the skill score between training seeds; beside the
-        interval, not in it), ``note``. Best first; models that lack a cell come last, without rank.
+        ``target, model, selection, skill_score``, its interval ``low, high`` (none for the baseline, 0 by definition),
+        ``rank`` (1 is best), ``rank_low, rank_high`` (rank interval), ``tied_with_best``, ``p_best`` (share of draws of
+        sites in which the model leads), ``n_seeds, seed_sd`` (standard deviation of the skill score between training
+        seeds; beside the interval, not in it), ``note``. Best first; models that lack a cell come last, without rank.
     pairs : polars.DataFrame
         ``target, model_a, selection_a, model_b, selection_b, difference`` (skill score of a minus that of b),
         ``low, high, p_value, p_holm`` (corrected for all pairs of the target).
