@@ -58,13 +58,13 @@ def intervals(
       94 to 96 % for the median and the 90th percentile of 40 and of 126 sites, 93 to 96 % of 340 site-years of them.
       Where the sites cannot bound a quantile (the 90th percentile needs 36 of them above) an end is null.
     - mean, and ``cvarNN`` where the tail holds at least ten sites: the studentised bootstrap over sites (bootstrap-t,
-      Efron and Tibshirani 1993, section 12.5); covers 90 to 96 %, least where the tail is heaviest. With a smaller
+      Efron and Tibshirani 1993, section 12.5); covers 91 to 96 %, least where the tail is heaviest. With a smaller
       tail ``cvarNN`` has the lower end of its quantile and no upper end.
     - ``worst``: none. A sample says nothing of how much worse the next site can be.
 
     ``percentile`` is the published interval: percentiles of the summary under 1000 draws of sites with replacement. A
     nominal 95 % covers 92 to 95 % for a median, but about 91 % for the 90th percentile of 40 sites (84 to 86 % of 32,
-    94 % of 126, 92 to 94 % of 340 site-years) and 65 to 78 % for cvar10 of 40 sites: too short where it matters most.
+    94 % of 126, 92 to 94 % of 340 site-years) and 70 to 77 % for cvar10 of 40 sites: too short where it matters most.
 
     ``benchmarks/coverage.py`` prints all these numbers.
 
