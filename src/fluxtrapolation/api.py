@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fluxtrapolation.evaluation import Predictions, Scores
+from fluxtrapolation.evaluation import Comparison, Predictions, Ranking, Scores
 
 if TYPE_CHECKING:
     from fluxtrapolation.data.store import Store
     from fluxtrapolation.models import FluxModel
     from fluxtrapolation.scenarios import Part, Scenario, Split
 
-__all__ = ["Predictions", "Scores", "evaluate", "model", "open_store", "scenario", "split"]
+__all__ = ["Predictions", "Scores", "compare", "evaluate", "model", "open_store", "rank", "scenario", "split"]
 
 
 def open_store(path: str | Path) -> Store:
@@ -100,3 +100,42 @@ def evaluate(
         raise EvaluationError("y_pred goes with a part of a split; a table or file holds its own column y_pred.")
     table = Predictions.read(rows) if isinstance(rows, str | Path) else rows
     return score(table, model=model or None, selection=selection or None, **options)
+
+
+def compare(a: Scores | str | Path | Any, b: Scores | str | Path | Any, **options: Any) -> Comparison:
+    """Compare two models on the same held-out sites; see :func:`fluxtrapolation.evaluation.compare`.
+
+    Parameters
+    ----------
+    a, b : Scores, their table, or path
+        ``ft.compare(scores, scores, model_a="xgb", model_b="lr")`` where one table holds both.
+    **options
+        ``summary``, ``metric``, ``level``, ``draws``, ``seed`` and the rest.
+
+    Returns
+    -------
+    Comparison
+        ``.overall`` and ``.cells``; printed, it says who is better and how sure that is.
+    """
+    from fluxtrapolation.evaluation import compare as compare_models
+
+    return compare_models(a, b, **options)
+
+
+def rank(scores: Scores | str | Path | Any, **options: Any) -> Ranking:
+    """Rank models by skill, with intervals; see :func:`fluxtrapolation.evaluation.rank`.
+
+    Parameters
+    ----------
+    scores : Scores, their table, or path of a file or folder
+    **options
+        ``target``, ``summary``, ``baseline``, ``metric``, ``level``, ``draws``, ``seed`` and the rest.
+
+    Returns
+    -------
+    Ranking
+        ``.table`` and ``.pairs``.
+    """
+    from fluxtrapolation.evaluation import rank as rank_models
+
+    return rank_models(Scores.read(scores) if isinstance(scores, str | Path) else scores, **options)
