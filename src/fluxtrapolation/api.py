@@ -47,7 +47,7 @@ def model(name: str, **params: Any) -> FluxModel:
 
 def evaluate(
     rows: Part | Predictions | str | Path | Any,
-    y_pred: ArrayLike | None = None,
+    y_pred: ArrayLike | Predictions | str | Path | None = None,
     *,
     model: str = "",
     selection: str = "",
@@ -60,8 +60,8 @@ def evaluate(
     rows : Part, Predictions, path, or any table
         A part of a split (then give ``y_pred``), a file of predictions, or a table with
         ``site_id, time, y_true, y_pred``.
-    y_pred : array_like, shape (n,), optional
-        Predictions for the rows of a part, in the target's unit.
+    y_pred : array_like of shape (n,), Predictions or path, optional
+        Predictions for the rows of a part, in the target's unit; or a table of them, which must hold every row of it.
     model, selection : str, optional
         Labels in the scores.
     **options
@@ -85,6 +85,9 @@ def evaluate(
     if isinstance(rows, Part):
         if y_pred is None:
             raise EvaluationError("Give the predictions too: ft.evaluate(split.test, model.predict(split.test.X)).")
+        if isinstance(y_pred, Predictions | str | Path):
+            table = y_pred if isinstance(y_pred, Predictions) else Predictions.read(y_pred)
+            return score(table, truth=rows, model=model or None, selection=selection or None, **options)
         who = Identity(
             scenario=rows.scenario,
             target=rows.target,

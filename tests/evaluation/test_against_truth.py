@@ -62,3 +62,20 @@ def test_without_sites_nothing_can_be_compared() -> None:
         evaluate(table("A").rename({"site_id": "env"}), truth=table("A"))
     with pytest.raises(MissingColumnError, match="The truth lacks the column time"):
         evaluate(table("A"), truth=table("A").drop("time"))
+
+
+def test_the_command_holds_files_to_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fluxtrapolation.cli.main import run
+
+    held, whole = tmp_path / "held.csv", tmp_path / "truth.csv"
+    table("A").write_csv(held)
+    table("A", "B").select("site_id", "time").write_csv(whole)
+    options = ["--target", "GPP", "--out", str(tmp_path / "scores.csv")]
+    assert run(["evaluate", str(held), "--truth", str(whole), *options]) == 2
+    assert "1 of 2 sites are missing (B); 72 of 144 hours have no prediction" in capsys.readouterr().err.replace(
+        "\n", " "
+    )
+    assert not (tmp_path / "scores.csv").exists()
+    assert run(["evaluate", str(held), "--truth", str(held), *options]) == 0
+    assert run(["evaluate", str(held), "--truth", str(tmp_path / "none.csv"), *options]) == 2
+    assert "none.csv is no file" in capsys.readouterr().err

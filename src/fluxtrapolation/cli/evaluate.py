@@ -44,6 +44,10 @@ def evaluate(
             "--metrics", help="published (the eight of the board), all, or names with commas between: rmse,kge."
         ),
     ] = "published",
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="The test set (.parquet, .csv with site_id, time): refuse files that lack hours."),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Treat hours without a prediction as missing on both sides.")
     ] = False,
@@ -78,6 +82,7 @@ def evaluate(
     labels: dict[str, Any] = {"target": target, "model": model, "selection": selection, "scenario": scenario}
     found = _expand(files, selection)
     parts = []
+    test_set = None if truth is None else _read_table(truth)
     bare = 0
     for number, file in enumerate(found, start=1):
         if len(found) > 1:
@@ -95,6 +100,7 @@ def evaluate(
             domain_column=domain_column,
             allow_missing=allow_missing,
             metrics=wanted,
+            truth=test_set,
             **named,
         )
         for run in part.meta["runs"]:
@@ -218,18 +224,27 @@ def _tidy(
 
 def _read_sites(place: Path) -> Any:
     """The site table of a store, or of a file."""
-    import polars as pl
-
     if place.is_dir():
         from fluxtrapolation.data.store import Store
 
         return Store(place).sites
-    if not place.exists():
-        raise EvaluationError(f"{place} does not exist. Give a store, or a .csv or .parquet with the column site_id.")
+    return _read_table(place)
+
+
+def _read_table(place: Path) -> Any:
+    """A table with the column site_id, from CSV or Parquet."""
+    import polars as pl
+
+    if not place.is_file():
+        raise EvaluationError(f"{place} is no file. Give a .csv or .parquet with the column site_id.")
     kind = place.suffix.lower()
     if kind not in (".csv", ".parquet"):
-        raise EvaluationError(f"{place} must end in .csv or .parquet, or be a store.")
-    return pl.read_csv(place, glob=False) if kind == ".csv" else pl.read_parquet(place, glob=False)
+        raise EvaluationError(f"{place} must end in .csv or .parquet.")
+    try:
+        return pl.read_csv(place, glob=False) if kind == ".csv" else pl.read_parquet(place, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise EvaluationError(f"{place} cannot be read: {reason}") from error
 
 
 def _expand(files: list[Path], selection: str | None) -> list[Path]:

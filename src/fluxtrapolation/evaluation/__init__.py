@@ -1,5 +1,6 @@
 """Evaluation: scales, statistics, metrics, summaries, skill, intervals and rankings. Needs only numpy and polars."""
 
+from fluxtrapolation.evaluation.aggregate import aggregate
 from fluxtrapolation.evaluation.compare import Comparison, compare
 from fluxtrapolation.evaluation.evaluate import evaluate
 from fluxtrapolation.evaluation.intervals import intervals
@@ -22,6 +23,7 @@ __all__ = [
     "Scores",
     "Skill",
     "Thresholds",
+    "aggregate",
     "cdf",
     "compare",
     "evaluate",

@@ -17,6 +17,7 @@ from fluxtrapolation.evaluation.metrics import get_metric
 from fluxtrapolation.evaluation.scores import Scores, as_scores
 from fluxtrapolation.evaluation.special import order_below
 from fluxtrapolation.evaluation.statistics import Floats, Integers
+from fluxtrapolation.evaluation.summary import need_worst
 from fluxtrapolation.schema import BOARD_SCALES
 
 Method = Literal["recommended", "percentile"]
@@ -151,6 +152,7 @@ def interval_table(
             f"There is no method '{method}'.{did_you_mean(method, METHODS)} Choose from {', '.join(METHODS)}."
         )
     statistic = Statistic.of(summary, higher_is_better=get_metric(metric).higher_is_better)
+    need_worst(summary, metric)
     rows: list[dict[str, Any]] = []
     drawn = _Draws(cells, draws=draws, seed=seed)
     for cell in cells:

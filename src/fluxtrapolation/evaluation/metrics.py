@@ -85,7 +85,7 @@ def r2_score(m: Moments) -> Floats:
     return np.minimum((m.c_true_pred / np.sqrt(m.m2_true) / np.sqrt(m.m2_pred)) ** 2, 1.0)
 
 
-@metric("bias", unit="target", best=0.0)
+@metric("bias", unit="target", best=0.0, two_sided=True)
 def bias(m: Moments) -> Floats:
     """Mean of T - P: observed minus predicted, the published sign. Positive: the model predicts too little.
 
@@ -103,7 +103,7 @@ def relative_mae(m: Moments) -> Floats:
     return m.sum_abs_e / m.n / m.mean_observed()
 
 
-@metric("relative_bias", unit="1", best=0.0, needs=("mean_true",))
+@metric("relative_bias", unit="1", best=0.0, needs=("mean_true",), two_sided=True)
 def relative_bias(m: Moments) -> Floats:
     """Mean of T - P divided by the mean of T. Any value, best 0. Null (``zero_mean``) where the mean of T is 0."""
     return m.sum_e / m.n / m.mean_observed()

@@ -33,7 +33,7 @@ def correlation(m: Moments) -> Floats:
     return np.clip(m.c_true_pred / np.sqrt(m.m2_true) / np.sqrt(m.m2_pred), -1.0, 1.0)
 
 
-@metric("variability_ratio", unit="1", best=1.0, needs=("variance_true",))
+@metric("variability_ratio", unit="1", best=1.0, needs=("variance_true",), two_sided=True)
 def variability_ratio(m: Moments) -> Floats:
     """Standard deviation of P divided by that of T; alpha of the Kling-Gupta efficiency. Range 0 to infinity, best 1.
 
@@ -42,7 +42,7 @@ def variability_ratio(m: Moments) -> Floats:
     return np.sqrt(m.m2_pred) / np.sqrt(m.m2_true)
 
 
-@metric("variance_ratio", unit="1", best=1.0, needs=("variance_true",))
+@metric("variance_ratio", unit="1", best=1.0, needs=("variance_true",), two_sided=True)
 def variance_ratio(m: Moments) -> Floats:
     """Variance of P divided by the variance of T. Range 0 to infinity, best 1.
 
@@ -51,7 +51,7 @@ def variance_ratio(m: Moments) -> Floats:
     return m.m2_pred / m.m2_true
 
 
-@metric("mean_ratio", unit="1", best=1.0, needs=("mean_true",))
+@metric("mean_ratio", unit="1", best=1.0, needs=("mean_true",), two_sided=True)
 def mean_ratio(m: Moments) -> Floats:
     """Mean of P divided by the mean of T; beta of the Kling-Gupta efficiency. Any value, best 1.
 
@@ -88,7 +88,7 @@ def _quantile_error(pairs: Pairs, q: float) -> Floats:
     return observed - predicted + (pairs.shift_true - pairs.shift_pred)
 
 
-@metric("q05_error", unit="target", best=0.0, takes="pairs")
+@metric("q05_error", unit="target", best=0.0, takes="pairs", two_sided=True)
 def q05_error(pairs: Pairs) -> Floats:
     """5 % quantile of T minus 5 % quantile of P: observed minus predicted, the sign of bias. Any value, best 0.
 
@@ -98,7 +98,7 @@ def q05_error(pairs: Pairs) -> Floats:
     return _quantile_error(pairs, 0.05)
 
 
-@metric("q95_error", unit="target", best=0.0, takes="pairs")
+@metric("q95_error", unit="target", best=0.0, takes="pairs", two_sided=True)
 def q95_error(pairs: Pairs) -> Floats:
     """95 % quantile of T minus 95 % quantile of P: observed minus predicted, the sign of bias. Any value, best 0.
 

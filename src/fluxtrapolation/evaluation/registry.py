@@ -56,6 +56,8 @@ class Metric:
         Keys of ``NEEDS``; where one fails the value is null with its reason.
     takes : {"moments", "pairs"}
         What the function is given.
+    two_sided : bool
+        Whether values on both sides of ``best`` are wrong, as of bias and of ratios.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Metric:
     higher_is_better: bool = False
     needs: tuple[str, ...] = ()
     takes: Takes = "moments"
+    two_sided: bool = False
 
     @property
     def published(self) -> bool:
@@ -83,6 +86,7 @@ def metric(
     higher_is_better: bool = False,
     needs: Iterable[str] = (),
     takes: Takes = "moments",
+    two_sided: bool = False,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a metric; see :class:`Metric` for the parameters.
 
@@ -107,7 +111,7 @@ def metric(
             function.__qualname__,
         ):
             raise EvaluationError(f"A metric named '{name}' exists already. Choose another name.")
-        _REGISTRY[name] = Metric(name, function, unit, best, higher_is_better, wanted, takes)
+        _REGISTRY[name] = Metric(name, function, unit, best, higher_is_better, wanted, takes, two_sided)
         return function
 
     return register

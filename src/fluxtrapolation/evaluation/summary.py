@@ -52,6 +52,21 @@ def get_summary(name: str, *, higher_is_better: bool = False) -> Summary:
     return lambda values: _tail_mean(values, share, higher_is_better=higher_is_better)
 
 
+def need_worst(summary: str, metric: str) -> None:
+    """Refuse ``worst`` and ``cvarNN`` of a metric that is wrong on both sides of its best value.
+
+    Raises
+    ------
+    EvaluationError
+    """
+    kind = get_metric(metric)
+    if kind.two_sided and (summary == "worst" or summary.startswith("cvar")):
+        raise EvaluationError(
+            f"{metric} is best at {kind.best:g} and worse on both sides of it, so '{summary}' has no direction. Take a "
+            "quantile on either side, such as q05 and q95, or an error such as mae."
+        )
+
+
 def _tail_mean(values: Floats, share: float, *, higher_is_better: bool) -> float:
     worst_first = np.sort(values) if higher_is_better else np.sort(values)[::-1]
     weight = np.clip(share * len(values) - np.arange(len(values)), 0.0, 1.0)
@@ -105,6 +120,7 @@ def summarise(
     need_one_test_set(table, runs, by=by)
     need_one_run(table, keys, runs)
     function = get_summary(summary, higher_is_better=kind.higher_is_better)
+    need_worst(summary, metric)
     grouped = table.group_by(keys, maintain_order=True).agg(
         pl.col(metric).drop_nulls().alias("values"), pl.col(metric).null_count().alias("n_null")
     )
@@ -180,7 +196,8 @@ def skill_of(summaries: pl.DataFrame, rows: pl.DataFrame, *, baseline: str, base
 
 def is_error(table: pl.DataFrame, metric: str) -> bool:
     """Whether a metric is an error: 0 or more, and best at 0."""
-    if get_metric(metric).best != 0.0 or metric in ("bias", "relative_bias"):
+    kind = get_metric(metric)
+    if kind.best != 0.0 or kind.two_sided:
         return False
     return metric not in table.columns or not bool((table[metric] < 0).any())
 
