@@ -274,8 +274,12 @@ def test_two_sided() -> None:
     assert two_sided(draws, 0.5) == pytest.approx((250.0, 750.0), rel=1e-12)
     draws[:50] = np.nan
     assert np.isfinite(two_sided(draws, 0.95)).all()
-    draws[:52] = np.inf
+    draws[:52] = np.nan
     assert np.isnan(two_sided(draws, 0.95)).all()
+    draws[:52] = np.inf  # larger than all others, and no end of an interval
+    low, high = two_sided(draws, 0.95)
+    assert low == pytest.approx(77, rel=1e-12)
+    assert np.isnan(high)
 
 
 def test_p_value_by_hand() -> None:
@@ -287,6 +291,11 @@ def test_p_value_by_hand() -> None:
     assert p_value(np.r_[np.ones(50), -np.ones(49)]) == 1.0
     assert p_value(np.r_[np.ones(90), -np.ones(9), np.full(40, np.nan)]) == 2 * 10 / 100
     assert np.isnan(p_value(np.full(5, np.nan)))
+    assert p_value(np.ones(999), sites=5) == 1 / 16  # what a sign test of five can say
+    assert p_value(np.ones(999), sites=40) == 2 / 1000
+    assert p_value(np.ones(999), effect=0.1) == 2 / 1000
+    assert p_value(np.ones(999), effect=-0.1) == p_value(np.ones(999), effect=0.0) == 1.0
+    assert p_value(np.full(999, np.inf), effect=np.inf) == 2 / 1000
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 200), elements=st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0])))

@@ -259,7 +259,7 @@ def test_a_seed_with_fewer_domains_is_not_passed_over() -> None:
 
 def test_too_few_draws_are_told() -> None:
     scores = board({"lr": 0.0, **{f"m{number}": 0.1 * number for number in range(8)}}, sites=12)
-    with pytest.warns(FluxtrapolationWarning, match="1000 draws cannot separate 9 models"):
+    with pytest.warns(FluxtrapolationWarning, match="1,000 draws cannot tell any of 9 models apart"):
         rank(scores, draws=1000)
     found = rank(scores)
     assert found.how["draws"] == 3600

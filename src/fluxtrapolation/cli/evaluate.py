@@ -159,6 +159,10 @@ def table(
     from fluxtrapolation.evaluation import Ends, Scores, pivot, pivot_intervals, write_table
 
     held = Scores.read(*scores)
+    if store is not None and sites is not None:
+        raise EvaluationError("--store and --sites both give a site table for --by. Give one of them.")
+    if intervals and summary == "cdf":
+        raise EvaluationError("--intervals goes with a summary such as median, not with cdf.")
     if summary == "cdf" or by is not None:
         _tidy(held, target, out, summary=summary, metric=metric, intervals=intervals, by=by, sites=store or sites,
               json=json)  # fmt: skip

@@ -9,7 +9,7 @@ import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, say
 from fluxtrapolation.cli.options import JsonFlag
-from fluxtrapolation.errors import EvaluationError
+from fluxtrapolation.errors import EvaluationError, examples
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +61,7 @@ def rank(
     )
     path = None
     if out is not None:
-        caption = f"Skill score ({summary} of {metric}) against {baseline}, {level:.0%} intervals over sites"
+        caption = f"Skill score ({summary} of {metric}) against {baseline}, {100 * level:g} % intervals over sites"
         path = write_table(found.table, out, caption=caption)
     if json:
         written = {} if path is None else {"path": str(path)}
@@ -140,10 +140,10 @@ def _check_out(out: Path | None) -> None:
 
 def _show_ranking(target: str, table: pl.DataFrame, summary: str, baseline: str, level: float) -> None:
     seeds = table["n_seeds"].fill_null(1).max() != 1
-    columns = ["rank", "model", "skill", f"{level:.0%} interval", "rank interval", "tied with best", "P(best)"]
+    columns = ["rank", "model", "skill", f"{100 * level:g} % interval", "rank interval", "tied with best", "P(best)"]
     rows: list[list[Any]] = []
     for row in table.iter_rows(named=True):
-        name = row["model"] + (f" ({row['selection']})" if row["selection"] else "")
+        name = (row["model"] or "unnamed") + (f" ({row['selection']})" if row["selection"] else "")
         if row["rank"] is None:
             rows.append([None, name, None, None, None, None, None, *([None] if seeds else [])])
             continue
@@ -156,14 +156,17 @@ def _show_ranking(target: str, table: pl.DataFrame, summary: str, baseline: str,
                 _interval(row["low"], row["high"]),
                 ranks,
                 "yes" if row["tied_with_best"] else "",
-                f"{row['p_best']:.2f}",
+                None if row["p_best"] is None else f"{row['p_best']:.2f}",
                 *([f"{row['n_seeds']}, sd {_fixed(row['seed_sd'])}"] if seeds else []),
             ]
         )
     title = f"{target}: skill against {baseline} ({summary} over domains)"
     emit_table([*columns, *(["seeds"] if seeds else [])], rows, title=title)
+    notes: dict[str, list[str]] = {}
     for row in table.filter(table["note"].is_not_null()).iter_rows(named=True):
-        say(f"note: {row['model']}: {row['note']}")
+        notes.setdefault(row["note"], []).append(row["model"] or "unnamed")
+    for note, models in notes.items():
+        say(f"note: {target}: {'' if len(models) == table.height else examples(models) + ': '}{note}")
 
 
 def _show_cells(target: str, cells: pl.DataFrame, a: str, b: str, what: str) -> None:

@@ -22,14 +22,18 @@ from fluxtrapolation.evaluation.statistics import Floats, Integers
 
 DRAWS: Final = 1000
 LEVEL: Final = 0.95
+MOST_LOST: Final = 0.05
+"""Share of draws that may be without a value, because none of their sites has one."""
+FEWEST_SITES: Final = 6
+"""With fewer sites no difference is certain at 95 %: 2^(1 - 5) is above 0.05."""
 _PIECE: Final = 125
 """Draws worked on at once, so that they stay in the processor's cache."""
 _QUANTILE: Final = re.compile(r"q(\d{1,2}(?:\.\d+)?|100)$")
 _TAIL: Final = re.compile(r"cvar(\d{1,2}(?:\.\d+)?|100)$")
 
 
-def check_options(level: float, draws: int) -> None:
-    """Refuse a level or a number of draws that makes no interval.
+def check_options(level: float, draws: int, seed: int = 0) -> None:
+    """Refuse a level, a number of draws or a seed that makes no interval.
 
     Raises
     ------
@@ -39,6 +43,8 @@ def check_options(level: float, draws: int) -> None:
         raise EvaluationError(f"The level is {level}; it must lie between 0 and 1, such as 0.95.")
     if isinstance(draws, bool) or int(draws) != draws or draws < 100:
         raise EvaluationError(f"draws is {draws}; at least 100 draws are needed, 1000 are usual.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise EvaluationError(f"The seed is {seed!r}; it must be a whole number of at least 0.")
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,8 @@ class SiteBootstrap:
         Number B of draws.
     seed : int
     smooth : bool
-        Whether drawn sites are moved. The bandwidth is n^(-1/5) of the spread between sites, with the spread as a
-        whole kept (Silverman and Young 1987, doi:10.1093/biomet/74.3.469).
+        Whether drawn sites are moved: by half of n^(-1/5) of the spread between sites, with the spread as a whole kept
+        (Silverman and Young 1987, doi:10.1093/biomet/74.3.469).
     """
 
     def __init__(self, sites: Iterable[str], *, draws: int, seed: int, smooth: bool) -> None:
@@ -263,25 +269,53 @@ def _generator(seed: int, sites: Sequence[str], purpose: str = "drawn") -> np.ra
 
 
 def two_sided(draws: Floats, level: float) -> tuple[float, float]:
-    """Percentile interval of the finite draws; NaN where one in twenty of them has no value."""
-    held: Floats = draws[np.isfinite(draws)]
-    if held.size < 0.95 * draws.size:
+    """Percentile interval of the draws, infinite ones included; NaN where one in twenty has no value, or an end is
+    infinite."""
+    held = np.sort(draws[~np.isnan(draws)])
+    if held.size == 0 or held.size < (1 - MOST_LOST) * draws.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(held, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    ends = []
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        place = (held.size - 1) * share
+        low = held[int(place)]
+        high = held[min(int(place) + 1, held.size - 1)]
+        end = low if low == high else low + (place - int(place)) * (high - low)
+        ends.append(float(end) if np.isfinite(end) else float("nan"))
+    return ends[0], ends[1]
 
 
-def p_value(differences: Floats) -> float:
-    """Two-sided bootstrap p-value of a difference of 0, at least 2 / (B + 1).
+def p_value(differences: Floats, *, effect: float | None = None, sites: int | None = None) -> float:
+    """Two-sided bootstrap p-value of a difference of 0; NaN where no draw has a value.
 
     Twice the smaller share of draws on either side of 0 (Efron and Tibshirani 1993, section 15.4: the level at which
-    the percentile interval just holds 0). NaN where no draw has a value.
+    the percentile interval just holds 0), at least 2 / (B + 1).
+
+    Parameters
+    ----------
+    differences : ndarray
+        Shape (B,), in every draw.
+    effect : float, optional
+        The difference as it is. Where it is 0, or the majority of draws lies on its other side, the summary of the
+        sites at hand sits on a jump between two kinds of sites, and p is 1: nothing is certain.
+    sites : int, optional
+        Number of sites: p is then at least 2^(1 - sites), the p-value of a sign test when all of them agree. Drawing
+        three sites again and again looks certain far too often.
     """
-    held = np.asarray(differences[np.isfinite(differences)])
+    held = np.asarray(differences[~np.isnan(differences)])
     if held.size == 0:
         return float("nan")
+    above = share_above(held)
+    if effect is not None and not (effect > 0 and above > 0.5) and not (effect < 0 and above < 0.5):
+        return 1.0
     side = min(int((held <= 0).sum()), int((held >= 0).sum()))
-    return min(1.0, 2 * (side + 1) / (held.size + 1))
+    least = 0.0 if sites is None else 2.0 ** (1 - sites)
+    return min(1.0, max(2 * (side + 1) / (held.size + 1), least))
+
+
+def share_above(differences: Floats) -> float:
+    """Share of draws above 0, a draw of exactly 0 half; NaN where none has a value."""
+    held = np.asarray(differences[~np.isnan(differences)])
+    return float(((held > 0).sum() + 0.5 * (held == 0).sum()) / held.size) if held.size else float("nan")
 
 
 def holm(p: Floats) -> Floats:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from fluxtrapolation.errors import EvaluationError, examples
+from fluxtrapolation.evaluation.published import SITE_YEAR
 from fluxtrapolation.evaluation.scores import board_order
 from fluxtrapolation.evaluation.statistics import Floats, Integers
 
@@ -95,10 +97,7 @@ def cells_of(
         In the board's order, the runs of a cell sorted by name.
     """
     keys = [*CELL, *extra]
-    named = table.with_columns(
-        pl.coalesce("site_id", pl.format("domain {}", "domain")).alias("_site"),
-        pl.col(metric).fill_nan(None).alias("_value"),
-    )
+    named = with_sites(table).with_columns(pl.col(metric).fill_nan(None).alias("_value"))
     order = [*board_order()[:4], *map(pl.col, dict.fromkeys([*extra, *runs, "seed", "domain"]))]
     found = []
     columns = list(dict.fromkeys([*keys, *runs, "seed", "domain", "_site", "_value"]))
@@ -106,6 +105,36 @@ def cells_of(
         key = part.row(0)[: len(keys)]
         found.append(_cell(key, part, runs))
     return found
+
+
+def with_sites(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows with site-years under one spelling and, as ``_site``, the site of every domain.
+
+    Runs that name the site of a domain speak for those that do not; a domain that nobody places stands for itself.
+
+    Raises
+    ------
+    EvaluationError
+        When two runs place one domain at different sites.
+    """
+    site, year = pl.col("domain").str.extract(SITE_YEAR, 1), pl.col("domain").str.extract(SITE_YEAR, 2)
+    named = table.with_columns(
+        pl.coalesce(pl.format("{} {}", site, year), "domain").alias("domain"),
+        pl.coalesce("site_id", site).alias("_site"),
+    )
+    where = ["target", "scenario", "domain"]
+    places = named.filter(pl.col("_site").is_not_null()).group_by(where).agg(pl.col("_site").unique().sort())
+    several = places.filter(pl.col("_site").list.len() > 1).sort(where)
+    if several.height:
+        row = several.row(0, named=True)
+        raise EvaluationError(
+            f"{several.height} domains are at different sites in different runs, such as {row['domain']} at "
+            f"{examples(row['_site'])}. Evaluate all runs on the same test set."
+        )
+    placed = named.drop("_site").join(
+        places.with_columns(pl.col("_site").list.first()), on=where, how="left", nulls_equal=True, maintain_order="left"
+    )
+    return placed.with_columns(pl.coalesce("_site", pl.format("domain {}", "domain")).alias("_site"))
 
 
 def _cell(key: tuple[Any, ...], part: pl.DataFrame, runs: Sequence[str]) -> Cell:

@@ -123,8 +123,10 @@ def need_same_domains(table: pl.DataFrame, baseline: pl.DataFrame, *, called: st
     FluxtrapolationWarning
         When the domains are the same, but some hold another number of hours: both are then scored, but not on the same.
     """
-    theirs = {(target, scenario): scales for (target, scenario, _, _), scales in _domains(baseline)}
-    for (target, scenario, model, selection), scales in _domains(table):
+    theirs: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
+    for (target, scenario, *_), scales in _domains(baseline):
+        theirs.setdefault((target, scenario), scales)  # of several seeds the first
+    for (target, scenario, model, selection, *_), scales in _domains(table):
         base = theirs.get((target, scenario), {})
         scale = next((one for one in SCALES if one in scales and one in base), None)
         if scale is None:
@@ -184,14 +186,15 @@ def _warn_of_other_hours(who: str, scale: str, mine: dict[str, int], base: dict[
 
 
 def _domains(table: pl.DataFrame) -> list[tuple[tuple[Any, ...], dict[str, dict[str, int]]]]:
-    """Per run the domains of every scale with their number of entries, site-years under one spelling."""
+    """Per run and seed the domains of every scale with their number of entries, site-years under one spelling."""
+    keys = [*RUN, *(["seed"] if "seed" in table.columns else [])]
     domain = pl.col("domain")
     site, year = domain.str.extract(SITE_YEAR, 1), domain.str.extract(SITE_YEAR, 2)
     found: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
     named = table.select(
-        *RUN, "scale", pl.coalesce(pl.format("{} {}", site, year), domain).alias("domain"), "n_samples"
+        *keys, "scale", pl.coalesce(pl.format("{} {}", site, year), domain).alias("domain"), "n_samples"
     )
-    grouped = named.group_by(*RUN, "scale", maintain_order=True).agg("domain", "n_samples")
+    grouped = named.group_by(*keys, "scale", maintain_order=True).agg("domain", "n_samples")
     for *key, scale, domains, numbers in grouped.iter_rows():
         found.setdefault(tuple(key), {})[scale] = dict(zip(domains, numbers, strict=True))
     return list(found.items())

@@ -12,7 +12,17 @@ import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, examples
 from fluxtrapolation.evaluation.board import draw_board
-from fluxtrapolation.evaluation.bootstrap import LEVEL, Statistic, check_options, holm, p_value, two_sided
+from fluxtrapolation.evaluation.bootstrap import (
+    FEWEST_SITES,
+    LEVEL,
+    MOST_LOST,
+    Statistic,
+    check_options,
+    holm,
+    p_value,
+    share_above,
+    two_sided,
+)
 from fluxtrapolation.evaluation.clusters import Cell
 from fluxtrapolation.evaluation.comparable import need_same_domains
 from fluxtrapolation.evaluation.intervals import cut
@@ -24,6 +34,8 @@ from fluxtrapolation.schema import BOARD_SCALES
 
 DRAWS: Final = 4000
 _SAME: Final = 1e-12
+_ROUNDING: Final = 1e-12
+"""A rounding of the level must not decide: 1 - 0.95 is a little more than 0.05."""
 _A: Final = ("a", None)
 _B: Final = ("b", None)
 _CELLS: Final = {
@@ -113,10 +125,12 @@ def compare(
 ) -> Comparison:
     """Compare two models on the same held-out sites, cell by cell and overall.
 
-    Sites are drawn with replacement (smoothed bootstrap), the same for both models and for all scales and scenarios;
-    each draw gives both summaries, so what is hard about a site cancels. The p-value is twice the smaller share of
-    draws on either side of no difference (Efron and Tibshirani 1993, section 15.4). The result mirrors exactly when a
-    and b change places.
+    Sites are drawn with replacement (errors by the smoothed bootstrap, other metrics by the plain one), the same for
+    both models and for all scales and scenarios; each draw gives both summaries, so what is hard about a site cancels.
+    The p-value is twice the smaller share of draws on either side of no difference (Efron and Tibshirani 1993, section
+    15.4), never below what so many sites can tell (2^(1 - sites)): fewer than six tell nothing for certain. Where the
+    draws and the summaries as they are point in opposite directions it is 1. The result mirrors exactly when a and b
+    change places.
 
     Parameters
     ----------
@@ -139,7 +153,7 @@ def compare(
         When a side holds no run or several, both hold the same one, they share no cell or have other domains, or the
         metric has no better direction (bias).
     """
-    check_options(level, draws)
+    check_options(level, draws, seed)
     first, name_a = _side(a, "A", model_a, selection)
     second, name_b = _side(b, "B", model_b, selection)
     if name_a == name_b:
@@ -185,6 +199,8 @@ def _side(
         frame = frame.filter(pl.col("selection").eq_missing(selection) | pl.col("selection").is_null())
     runs = frame.select("model", "selection").unique().sort("model", "selection").rows()
     held = scores.frame.select("model", "selection").unique().sort("model", "selection").rows()
+    if not held:
+        raise EvaluationError(f"Side {side} holds no scores at all.")
     if len(runs) != 1:
         option = "model_a" if side == "A" else "model_b"
         what = "several runs" if runs else "no such run"
@@ -241,55 +257,108 @@ def _compare_target(
     values_a, values_b = drawn.values[drawn.row(_A)], drawn.values[drawn.row(_B)]
     draws_a, draws_b = drawn.draws[drawn.row(_A)], drawn.draws[drawn.row(_B)]
     effects, of_draws = _effects(values_a, values_b, error), _effects(draws_a, draws_b, error)
-    p = np.asarray([p_value(one) for one in of_draws])
+    sizes = [_sites_of([cell]) for cell in cells]
+    p = np.asarray(
+        [p_value(one, effect=effect, sites=n) for one, effect, n in zip(of_draws, effects, sizes, strict=True)]
+    )
     corrected = holm(p)
-    rows = []
-    for place, (cell, lost) in enumerate(paired):
-        means = cell.averaged(cell.values)
-        a, b = means[cell.runs.index(_A)], means[cell.runs.index(_B)]
-        held = np.isfinite(a)
-        gap = two_sided(draws_a[place] - draws_b[place], level)
-        ratio = two_sided(1 - np.exp(-of_draws[place]), level) if error else (np.nan, np.nan)
-        rows.append(
-            {
-                **dict(zip(("target", "scenario", "scale"), cell.key, strict=True)),
-                "value_a": values_a[place],
-                "value_b": values_b[place],
-                "difference": values_a[place] - values_b[place],
-                "difference_low": gap[0],
-                "difference_high": gap[1],
-                "reduction": 1 - np.exp(-effects[place]) if error else np.nan,
-                "low": ratio[0],
-                "high": ratio[1],
-                "p_value": p[place],
-                "p_holm": corrected[place],
-                "p_a_better": _share_better(of_draws[place]),
-                "wins": _wins(a[held], b[held], error),
-                "n_domains": int(held.sum()),
-                "n_sites": int(held.any(axis=1).sum()),
-                "note": f"{lost} domains that only one model has a value for are left out" if lost else None,
-            }
+    rows = [
+        _cell_row(
+            cell,
+            (values_a[place], values_b[place]),
+            (draws_a[place], draws_b[place]),
+            of_draws[place],
+            lost,
+            error=error,
+            level=level,
         )
-    table = _frame(rows, _CELLS)
-    usable = np.isfinite(effects) & np.isfinite(of_draws).any(axis=1)
+        | {"p_value": p[place], "p_holm": corrected[place], "n_sites": sizes[place]}
+        for place, (cell, lost) in enumerate(paired)
+    ]
+    certain = np.nan_to_num(corrected, nan=1.0) <= 1 - level + _ROUNDING
+    overall = _overall(cells, effects, of_draws, error=error, level=level)
+    overall |= {
+        "cells_better": int((certain & (effects > 0)).sum()),
+        "cells_worse": int((certain & (effects < 0)).sum()),
+    }
+    return _frame(rows, _CELLS), overall
+
+
+def _cell_row(
+    cell: Cell,
+    values: tuple[float, float],
+    draws: tuple[Floats, Floats],
+    effects: Floats,
+    lost: int,
+    *,
+    error: bool,
+    level: float,
+) -> dict[str, Any]:
+    """The numbers of one cell."""
+    means = cell.averaged(cell.values)
+    a, b = means[cell.runs.index(_A)], means[cell.runs.index(_B)]
+    held = np.isfinite(a)
+    gap = two_sided(draws[0] - draws[1], level)
+    # Ends before the exponential: so those of b against a are exactly the others.
+    ends = two_sided(effects, level) if error else (np.nan, np.nan)
+    return {
+        **dict(zip(("target", "scenario", "scale"), cell.key, strict=True)),
+        "value_a": values[0],
+        "value_b": values[1],
+        "difference": values[0] - values[1],
+        "difference_low": gap[0],
+        "difference_high": gap[1],
+        "reduction": _reduction(*values) if error else np.nan,
+        "low": 1 - np.exp(-ends[0]),
+        "high": 1 - np.exp(-ends[1]),
+        "p_a_better": share_above(effects),
+        "wins": _wins(a[held], b[held], error),
+        "n_domains": int(held.sum()),
+        "note": f"{lost} domains that only one model has a value for are left out" if lost else None,
+    }
+
+
+def _reduction(a: float, b: float) -> float:
+    """By how much an error is smaller: 1 - a / b, 0 where both are 0, undefined where only b is."""
+    if a == b:
+        return 0.0
+    return 1 - a / b if b > 0 else float("nan")
+
+
+def _overall(cells: Sequence[Cell], effects: Floats, of_draws: Floats, *, error: bool, level: float) -> dict[str, Any]:
+    """The mean effect over the cells of a target; where an error is exactly 0 there is no ratio to take in."""
+    usable = np.isfinite(effects)
+    if not usable.any():  # one of the two has no error anywhere: only the sign is left
+        usable = ~np.isnan(effects)
     mean = float(effects[usable].mean()) if usable.any() else np.nan
-    mean_draws = of_draws[usable].mean(axis=0) if usable.any() else np.full(draws, np.nan)
-    low, high = two_sided(1 - np.exp(-mean_draws) if error else mean_draws, level)
-    certain = np.nan_to_num(corrected, nan=1.0) <= 1 - level + 1e-12
-    undefined = [f"{cell.key[1]}/{cell.key[2]}" for cell, fine in zip(cells, usable, strict=True) if not fine]
-    return table, {
+    with np.errstate(invalid="ignore"):
+        draws = of_draws[usable].mean(axis=0) if usable.any() else np.full(of_draws.shape[1], np.nan)
+    ends = two_sided(draws, level)
+    sites = _sites_of(cells)
+    notes = []
+    if not usable.all():
+        undefined = [f"{cell.key[1]}/{cell.key[2]}" for cell, fine in zip(cells, usable, strict=True) if not fine]
+        notes.append(f"no {'ratio where an error is 0 or undefined' if error else 'value'}: {examples(undefined)}")
+    if np.isnan(draws).mean() > MOST_LOST:
+        notes.append("too few sites to draw: many draws hold no site of some cell")
+    if sites < FEWEST_SITES:
+        notes.append(f"{sites} sites tell no difference for certain; {FEWEST_SITES} can")
+    return {
         "target": cells[0].key[0],
         "n_cells": int(usable.sum()),
         "difference": np.nan if error else mean,
         "reduction": 1 - np.exp(-mean) if error else np.nan,
-        "low": low,
-        "high": high,
-        "p_value": p_value(mean_draws),
-        "p_a_better": _share_better(mean_draws),
-        "cells_better": int((certain & (effects > 0)).sum()),
-        "cells_worse": int((certain & (effects < 0)).sum()),
-        "note": f"no ratio where an error is 0 or undefined: {examples(undefined)}" if undefined else None,
+        "low": 1 - np.exp(-ends[0]) if error else ends[0],
+        "high": 1 - np.exp(-ends[1]) if error else ends[1],
+        "p_value": p_value(draws, effect=mean, sites=sites),
+        "p_a_better": share_above(draws),
+        "note": "; ".join(notes) or None,
     }
+
+
+def _sites_of(cells: Sequence[Cell]) -> int:
+    """Number of distinct sites with a value."""
+    return len({cell.sites[one] for cell in cells for one in np.unique(np.nonzero(np.isfinite(cell.values))[1])})
 
 
 def _effects(a: Floats, b: Floats, error: bool) -> Floats:
@@ -300,14 +369,8 @@ def _effects(a: Floats, b: Floats, error: bool) -> Floats:
     if not error:
         return np.where(np.abs(a - b) <= _SAME * (np.abs(a) + np.abs(b)), 0.0, a - b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        effect = np.log(b) - np.log(a)
-    effect = np.where(((a == b) & np.isfinite(a)) | (np.abs(effect) <= _SAME), 0.0, effect)
-    return np.where(np.isfinite(effect), effect, np.nan)
-
-
-def _share_better(effects: Floats) -> float:
-    held = effects[np.isfinite(effects)]
-    return float(((held > 0).sum() + 0.5 * (held == 0).sum()) / len(held)) if len(held) else float("nan")
+        effect = np.log(b) - np.log(a)  # infinite where one of the two is exactly 0
+    return np.asarray(np.where(((a == b) & np.isfinite(a)) | (np.abs(effect) <= _SAME), 0.0, effect))
 
 
 def _wins(a: Floats, b: Floats, error: bool) -> float:
@@ -320,19 +383,23 @@ def _wins(a: Floats, b: Floats, error: bool) -> float:
 def _verdict(row: dict[str, Any], name_a: str, name_b: str, level: float) -> str:
     """What the numbers say, in one sentence."""
     where = f"{row['target']}: " if row["target"] else ""
+    if not row["n_cells"]:
+        return f"{where}there is no cell in which both have a value."
     if not np.isfinite(row["p_value"]):
-        return f"{where}no cell in which both have a value."
-    if np.isfinite(row["reduction"]):
+        return f"{where}no draw of sites holds a site of every cell, so nothing can be said."
+    if np.isnan(row["difference"]):
         size = f"errors {abs(row['reduction']):.1%} {'smaller' if row['reduction'] >= 0 else 'larger'}"
-        ends = f"{level:.0%} interval of the reduction {row['low']:.1%} to {row['high']:.1%}"
+        ends = tuple("open" if np.isnan(end) else f"{end:.1%}" for end in (row["low"], row["high"]))
+        what = "interval of the reduction"
     else:
         size = f"mean difference {row['difference']:.3g}"
-        ends = f"{level:.0%} interval {row['low']:.3g} to {row['high']:.3g}"
-    p = f"p = {row['p_value']:.2g}"
-    if row["p_value"] <= 1 - level + 1e-12:
+        ends = tuple("open" if np.isnan(end) else f"{end:.3g}" for end in (row["low"], row["high"]))
+        what = "interval"
+    told = f"{name_a} has {size} ({100 * level:g}% {what} {ends[0]} to {ends[1]}, p = {row['p_value']:.2g})"
+    if row["p_value"] <= 1 - level + _ROUNDING:
         better, other = (name_a, name_b) if row["p_a_better"] > 0.5 else (name_b, name_a)
-        return f"{where}{better} is better than {other}: {name_a} has {size} ({ends}, {p})."
-    return f"{where}the sites do not tell {name_a} and {name_b} apart: {name_a} has {size} ({ends}, {p})."
+        return f"{where}{better} is better than {other}: {told}."
+    return f"{where}the sites do not tell {name_a} and {name_b} apart: {told}."
 
 
 def _frame(rows: Sequence[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:

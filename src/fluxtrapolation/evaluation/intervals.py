@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, did_you_mean
-from fluxtrapolation.evaluation.bootstrap import DRAWS, LEVEL, SiteBootstrap, Statistic, check_options, two_sided
+from fluxtrapolation.evaluation.bootstrap import (
+    DRAWS,
+    LEVEL,
+    MOST_LOST,
+    SiteBootstrap,
+    Statistic,
+    check_options,
+    two_sided,
+)
 from fluxtrapolation.evaluation.clusters import CELL, Cell, cells_of, effective_size
 from fluxtrapolation.evaluation.comparable import need_one_run, need_one_test_set
 from fluxtrapolation.evaluation.metrics import get_metric
@@ -24,7 +32,9 @@ Method = Literal["recommended", "percentile"]
 METHODS: Final = ("recommended", "percentile")
 TAIL_SITES: Final = 10
 """Sites that the worst share must hold before the bootstrap can say how uncertain its mean is."""
-_MOST_LOST: Final = 0.05
+WIDEST: Final = 15.0
+"""Standard errors beyond which an end of the studentised bootstrap says only that the tail is too heavy for one."""
+_AN: Final = {"lower": "a lower", "upper": "an upper"}
 
 
 @dataclass(frozen=True)
@@ -94,13 +104,17 @@ def intervals(
         As :func:`fluxtrapolation.evaluation.summarise`; on an unknown method, level or number of draws.
     """
     known = as_scores(scores)
-    table, cells = cut(known, scales=scales, metric=metric, by=by)
-    if table.is_empty():
-        raise EvaluationError("There are no scores at the scales asked for.")
+    _, cells = cut(known, scales=scales, metric=metric, by=by)
     return interval_table(
-        cells, names=("model", "selection", *by), metric=metric, summary=summary, method=method, level=level,
-        draws=draws, seed=seed,
-    )  # fmt: skip
+        cells,
+        names=tuple(dict.fromkeys(("model", "selection", *by))),
+        metric=metric,
+        summary=summary,
+        method=method,
+        level=level,
+        draws=draws,
+        seed=seed,
+    )
 
 
 def cut(
@@ -127,10 +141,19 @@ def cut(
         raise EvaluationError(f"The scores have no column '{unknown[0]}' to group by.")
     if scales is not None:
         table = table.filter(pl.col("scale").is_in(list(scales)))
+    if table.is_empty():
+        raise EvaluationError("There are no scores at the scales asked for.")
+    infinite = table.filter(pl.col(metric).is_infinite())
+    if infinite.height:
+        row = infinite.row(0, named=True)
+        raise EvaluationError(
+            f"{infinite.height} of {table.height} values of {metric} are infinite, such as {row['domain']} at scale "
+            f"{row['scale']}. Undefined values must be null."
+        )
     names = list(dict.fromkeys(("model", "selection", *by)))
     need_one_test_set(table, runs, by=by)
     need_one_run(table, list(dict.fromkeys([*CELL, *names, "seed"])), runs)
-    return table, cells_of(table, metric=metric, runs=names, extra=extra) if table.height else []
+    return table, cells_of(table, metric=metric, runs=names, extra=extra)
 
 
 def interval_table(
@@ -146,7 +169,7 @@ def interval_table(
     extra: Sequence[str] = (),
 ) -> pl.DataFrame:
     """One row per cell and run; see :func:`intervals`."""
-    check_options(level, draws)
+    check_options(level, draws, seed)
     if method not in METHODS:
         raise EvaluationError(
             f"There is no method '{method}'.{did_you_mean(method, METHODS)} Choose from {', '.join(METHODS)}."
@@ -163,7 +186,7 @@ def interval_table(
         means, deviations = cell.averaged(values), cell.spread(values)
         for run, name in enumerate(cell.runs):
             mine = np.flatnonzero(cell.replicates == run)
-            first = mine[0]
+            told = [found[one][1] for one in mine]
             rows.append(
                 {
                     **dict(zip((*CELL, *extra), cell.key, strict=True)),
@@ -171,18 +194,19 @@ def interval_table(
                     "value": means[run],
                     "low": ends[run, 0],
                     "high": ends[run, 1],
-                    "n_domains": int(sizes[first, 0]),
-                    "n_sites": int(sizes[first, 1]),
-                    "n_null": int(cell.n_null[first]),
+                    "n_domains": int(sizes[mine, 0].min()),
+                    "n_sites": int(sizes[mine, 1].min()),
+                    "n_null": int(cell.n_null[mine].max()),
                     "n_seeds": len(mine),
                     "seed_sd": deviations[run],
-                    "method": found[first][1].method or None,
-                    "note": found[first][1].note or None,
+                    "method": next((one.method for one in told if one.method), None),
+                    "note": next((one.note for one in told if one.note), None),
                 }
             )
     numbers = dict.fromkeys(("value", "low", "high", "seed_sd"), pl.Float64)
-    frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={**numbers, "method": pl.String})
-    return frame.with_columns(pl.col(list(numbers)).fill_nan(None), pl.col("note").cast(pl.String))
+    texts = dict.fromkeys((*CELL, "model", "selection", "method", "note"), pl.String)
+    frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={**numbers, **texts})
+    return frame.with_columns(pl.col(list(numbers)).fill_nan(None))
 
 
 def _of_row(
@@ -195,7 +219,8 @@ def _of_row(
         return float("nan"), Interval(float("nan"), float("nan"), "", "no domain has a value"), 0, 0
     value = statistic.of_values(values)
     if method == "percentile":
-        found = Interval(*two_sided(drawn.of(cell, row, statistic), level), "percentile bootstrap")
+        low, high = two_sided(drawn.of(cell, row, statistic), level)
+        found = Interval(low, high, "percentile bootstrap", "" if np.isfinite(low) else "too few sites for an interval")
     elif statistic.kind == "worst":
         found = Interval(float("nan"), float("nan"), "", "a maximum over sites has no interval")
     elif statistic.kind == "quantile":
@@ -219,14 +244,14 @@ def of_quantile(values: Floats, sites: Integers, share: float, level: float) -> 
         return Interval(float("nan"), float("nan"), "", "an extreme over sites has no interval")
     size = effective_size(values, sites, share)
     ordered = np.sort(values)
-    ends = []
-    for confidence in ((1 + level) / 2, (1 - level) / 2):
-        place = order_below(round(size, 6), share, confidence)
-        # Beyond the outermost of so many independent domains nothing bounds the quantile.
-        inside = 1 <= place <= size
-        ends.append(_at(ordered, place / (size + 1) * (n + 1)) if inside else float("nan"))
+    low, high = (order_below(round(size, 6), share, confidence) for confidence in ((1 + level) / 2, (1 - level) / 2))
+    # Beyond the outermost of so many independent domains nothing bounds the quantile; short of them the first does.
+    ends = [
+        _at(ordered, min(low, size) / (size + 1) * (n + 1)) if low >= 1 else float("nan"),
+        _at(ordered, max(high, 1.0) / (size + 1) * (n + 1)) if high <= size else float("nan"),
+    ]
     lacking = [name for name, end in zip(("lower", "upper"), ends, strict=True) if np.isnan(end)]
-    note = f"too few sites for {' and '.join(f'an {name}' if name == 'upper' else f'a {name}' for name in lacking)} end"
+    note = f"too few sites for {' and '.join(_AN[name] for name in lacking)} end"
     return Interval(ends[0], ends[1], "order statistics", note if lacking else "")
 
 
@@ -254,11 +279,14 @@ def _studentised(cell: Cell, row: int, statistic: Statistic, level: float, drawn
     estimate, error = _with_error(cell.values[row][None], statistic)
     of_draws, errors = drawn.with_errors(cell, row, statistic)
     usable = errors > 1e-12 * np.abs(of_draws)
-    if error[0] <= 0 or usable.mean() < 1 - _MOST_LOST:
+    if error[0] <= 0 or usable.mean() < 1 - MOST_LOST:
         return lacking
     t = (of_draws[usable] - estimate[0]) / errors[usable]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate[0] - high * error[0]), float(estimate[0] - low * error[0]), "bootstrap-t")
+    ends = [float(estimate[0] - one * error[0]) if abs(one) <= WIDEST else float("nan") for one in (high, low)]
+    heavy = [_AN[name] for name, end in zip(("lower", "upper"), ends, strict=True) if np.isnan(end)]
+    note = f"the tail is too heavy for {' and '.join(heavy)} end" if heavy else ""
+    return Interval(ends[0], ends[1], "bootstrap-t", note)
 
 
 def _with_error(values: Floats, statistic: Statistic) -> tuple[Floats, Floats]:

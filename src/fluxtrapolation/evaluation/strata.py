@@ -11,6 +11,7 @@ import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 from fluxtrapolation.evaluation.bootstrap import DRAWS, LEVEL
+from fluxtrapolation.evaluation.comparable import need_one_run
 from fluxtrapolation.evaluation.intervals import Method, cut, interval_table
 from fluxtrapolation.evaluation.scores import Scores, as_scores, board_order
 from fluxtrapolation.schema import BOARD_SCALES
@@ -72,14 +73,11 @@ def strata(
     """
     known = as_scores(scores)
     named, order = _labelled(known.frame, _site_table(sites), by, edges)
-    table, _ = cut(known, scales=scales, metric=metric)
-    if table.is_empty():
-        raise EvaluationError("There are no scores at the scales asked for.")
-    every = pl.concat([known.frame.with_columns(pl.lit(ALL).alias("stratum")), named])
+    cut(known, scales=scales, metric=metric)  # refuses what cannot be summarised
     parts = []
     for stratum in (ALL, *order):
-        part = every.filter(pl.col("stratum") == stratum).drop("stratum")
-        if part.is_empty():
+        part = known.frame if stratum == ALL else named.filter(pl.col("stratum") == stratum).drop("stratum")
+        if scales is not None and part.filter(pl.col("scale").is_in(list(scales))).is_empty():
             continue
         _, cells = cut(Scores(part, known.meta), scales=scales, metric=metric)
         found = interval_table(
@@ -105,6 +103,7 @@ def _site_table(sites: Any) -> pl.DataFrame:
     table = sites if isinstance(sites, pl.DataFrame) else pl.DataFrame(sites)
     if "site_id" not in table.columns:
         raise MissingColumnError(f"The table of sites has no column 'site_id'; it has {', '.join(table.columns)}.")
+    table = table.filter(pl.col("site_id").is_not_null())
     twice = table.filter(table["site_id"].is_duplicated())
     if twice.height:
         raise EvaluationError(
@@ -136,7 +135,9 @@ def _labelled(
         labels = values.cast(pl.String)
         if by == "network":
             labels = labels.str.extract(_HUB, 1)
-        order = labels.drop_nulls().unique().sort().to_list()
+        # A class that bears the name of the overall row keeps its rows.
+        labels = labels.replace(ALL, f"{ALL} ({by})")
+        order = [one for one in labels.drop_nulls().unique().sort().to_list() if one != UNKNOWN]
     described = pl.DataFrame({"site_id": sites["site_id"], "stratum": labels})
     named = rows.join(described, on="site_id", how="left", maintain_order="left")
     if rows["site_id"].null_count() == rows.height or not rows["site_id"].is_in(sites["site_id"].implode()).any():
@@ -150,16 +151,24 @@ def _labelled(
 
 def _bands(values: pl.Series, limits: Sequence[float], unit: str) -> tuple[pl.Series, list[str]]:
     """Names of the bands that values fall into, and all names in order."""
-    edges = [float(one) for one in limits]
-    if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
-        raise EvaluationError(f"Edges of bands must ascend and be at least two; they are {examples(edges)}.")
+    try:
+        edges = [float(one) for one in limits]
+    except (TypeError, ValueError):
+        edges = []
+    if len(edges) < 2 or not all(a < b for a, b in pairwise(edges)):
+        raise EvaluationError(f"Edges of bands must be at least two ascending numbers; they are {examples(limits)}.")
     if not values.dtype.is_numeric():
         raise EvaluationError(f"'{values.name}' is not a number, so it has no bands. Leave out the edges.")
-    names = [f"{low:g} to {high:g}{unit}" for low, high in pairwise(edges)]
+    names = [f"{_plain(low)} to {_plain(high)}{unit}" for low, high in pairwise(edges)]
     number = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     place = np.clip(np.searchsorted(np.asarray(edges), number, side="right") - 1, 0, len(names) - 1)
     return pl.Series([names[one] if np.isfinite(value) else None for one, value in zip(place, number, strict=True)],
                      dtype=pl.String), names  # fmt: skip
+
+
+def _plain(value: float) -> str:
+    """A number without needless digits, and with all that it has."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def cdf(
@@ -182,12 +191,17 @@ def cdf(
     EvaluationError
         As :func:`fluxtrapolation.evaluation.summarise`.
     """
-    table, _ = cut(as_scores(scores), scales=scales, metric=metric, by=by)
-    keys = ["target", "scenario", "scale", "model", "selection", *by]
+    known = as_scores(scores)
+    table, _ = cut(known, scales=scales, metric=metric, by=by)
+    keys = list(dict.fromkeys(["target", "scenario", "scale", "model", "selection", *by]))
+    need_one_run(table, keys, known.meta.get("runs", []))
     held = table.with_columns(pl.col(metric).fill_nan(None).alias("value")).drop_nulls("value")
     ordered = held.sort(*board_order(), *by, "value", "domain")
-    share = (pl.col("value").rank("max") / pl.len()).over(keys)
-    return ordered.select(*keys, "domain", "value", share.alias("share"))
+    counted = ordered.select(
+        *keys, "domain", "value", pl.col("value").rank("max").over(keys).alias("rank"), pl.len().over(keys).alias("n")
+    )
+    share = counted["rank"].to_numpy() / counted["n"].to_numpy()
+    return counted.drop("rank", "n").with_columns(pl.Series("share", share, dtype=pl.Float64))
 
 
 __all__ = ["BANDS", "cdf", "strata"]

@@ -116,7 +116,8 @@ def summarise(
         raise EvaluationError(f"The scores have no column '{unknown[0]}' to group by.")
     if scales is not None:
         table = table.filter(pl.col("scale").is_in(list(scales)))
-    keys = [*CELL, "model", "selection", *by]
+    keys = list(dict.fromkeys([*CELL, "model", "selection", *by]))
+    by = keys[5:]
     need_one_test_set(table, runs, by=by)
     need_one_run(table, keys, runs)
     function = get_summary(summary, higher_is_better=kind.higher_is_better)
@@ -188,9 +189,11 @@ def skill_of(summaries: pl.DataFrame, rows: pl.DataFrame, *, baseline: str, base
     """
     reference = baseline_rows(summaries, baseline, baseline_selection).select(*CELL, pl.col("value").alias("baseline"))
     need_same_domains(rows, baseline_rows(rows, baseline, baseline_selection))
-    cells = summaries.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left").with_columns(
-        skill=pl.when(pl.col("baseline") > 0).then(1 - pl.col("value") / pl.col("baseline"))
-    )
+    cells = summaries.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left")
+    value, base = (cells[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("value", "baseline"))
+    found = np.full(len(value), np.nan)
+    np.divide(value, base, out=found, where=base > 0)  # exactly 1 for the baseline itself
+    cells = cells.with_columns(pl.Series("skill", 1 - found, dtype=pl.Float64).fill_nan(None))
     return Skill(cells, _overall(cells))
 
 
@@ -359,19 +362,28 @@ def pivot_intervals(
         As :func:`pivot`.
     """
     from fluxtrapolation.evaluation.intervals import intervals
-    from fluxtrapolation.evaluation.rank import rank
+    from fluxtrapolation.evaluation.rank import skill_ends
 
     known = as_scores(scores)
     part = known if target is None else Scores(known.frame.filter(pl.col("target") == target), known.meta)
-    options = {"summary": summary, "scales": scales, "metric": metric, "level": level, "seed": seed}
-    named = intervals(part, draws=draws, **options).with_columns(  # type: ignore[arg-type]
-        pl.format("{}/{}", pl.col("scenario").fill_null("unnamed"), "scale").alias("cell")
-    )
+    named = intervals(
+        part, summary=summary, scales=scales, metric=metric, level=level, draws=draws, seed=seed
+    ).with_columns(pl.format("{}/{}", pl.col("scenario").fill_null("unnamed"), "scale").alias("cell"))
     ends = {end: named.pivot("cell", index=["model", "selection"], values=end) for end in ("low", "high")}
     if baseline is not None and wide["skill_score"].count() > 1:
-        ranked = rank(part, baseline=baseline, baseline_selection=baseline_selection, draws=draws, **options).table  # type: ignore[arg-type]
+        skills = skill_ends(
+            part,
+            summary=summary,
+            baseline=baseline,
+            baseline_selection=baseline_selection,
+            scales=scales,
+            metric=metric,
+            level=level,
+            draws=draws,
+            seed=seed,
+        )
         for end, table in ends.items():
-            score = ranked.select("model", "selection", pl.col(end).alias("skill_score"))
+            score = skills.select("model", "selection", pl.col(end).alias("skill_score"))
             ends[end] = table.join(score, on=["model", "selection"], how="left", nulls_equal=True)
     found = []
     for table in ends.values():

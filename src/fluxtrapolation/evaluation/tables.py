@@ -28,8 +28,8 @@ def cell_colours(pivot: pl.DataFrame) -> dict[str, list[str | None]]:
     """
     colours: dict[str, list[str | None]] = {}
     for name in pivot.columns:
-        if name in _TEXT or name == "skill_score":
-            continue
+        if "/" not in name or pivot[name].dtype != pl.Float64:
+            continue  # only the errors of cells are better the smaller
         values = pivot[name].to_list()
         known = [value for value in values if value is not None]
         best = min(known, default=0.0)
@@ -113,6 +113,8 @@ def write_table(
 def _number(value: object, name: str, digits: int) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if not isinstance(value, float):
         return str(value)
     if name == "skill_score":
@@ -145,15 +147,17 @@ def _shown(value: object, name: str, digits: int, ends: Ends | None, row: int) -
     return f"{text} [{low}, {high}]"
 
 
-def _is_text(name: str) -> bool:
-    return name in _TEXT
+def _texts(pivot: pl.DataFrame) -> set[str]:
+    """Columns that are no numbers."""
+    return {name for name in pivot.columns if name in _TEXT or not pivot[name].dtype.is_numeric()}
 
 
 def _markdown(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) -> str:
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    rule = line([":---" if _is_text(name) else "---:" for name in pivot.columns])
+    texts = _texts(pivot)
+    rule = line([":---" if name in texts else "---:" for name in pivot.columns])
     lines = [line(list(pivot.columns)), rule, *(line(row) for row in _rows(pivot, digits, ends))]
     return (f"{caption}\n\n" if caption else "") + "\n".join(lines) + "\n"
 
@@ -174,6 +178,7 @@ def _tex(text: str) -> str:
 
 def _latex(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) -> str:
     colours = cell_colours(pivot)
+    texts = _texts(pivot)
     top, bottom, rules = _heads(pivot.columns)
     body = []
     for number, row in enumerate(_rows(pivot, digits, ends)):
@@ -185,7 +190,7 @@ def _latex(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) ->
     head = " & ".join(f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}" if span > 1 else _tex(text) for text, span in top)
     middle = " ".join(f"\\cmidrule(lr){{{first}-{last}}}" for first, last in rules)
     lines = [
-        f"\\begin{{tabular}}{{{''.join('l' if _is_text(name) else 'r' for name in pivot.columns)}}}",
+        f"\\begin{{tabular}}{{{''.join('l' if name in texts else 'r' for name in pivot.columns)}}}",
         r"\toprule",
         head + r" \\",
         middle,
@@ -221,12 +226,13 @@ def _heads(columns: list[str]) -> tuple[list[tuple[str, int]], list[str], list[t
 
 def _html(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) -> str:
     colours = cell_colours(pivot)
+    texts = _texts(pivot)
     top, bottom, _ = _heads(pivot.columns)
     first = "".join(
         f'<th scope="colgroup" colspan="{span}">{escape(text)}</th>' if text else "<td></td>" for text, span in top
     )
     second = "".join(
-        f'<th scope="col" class="{"text" if _is_text(name) else "number"}">{escape(text)}</th>'
+        f'<th scope="col" class="{"text" if name in texts else "number"}">{escape(text)}</th>'
         for name, text in zip(pivot.columns, bottom, strict=True)
     )
     body = []
@@ -240,7 +246,7 @@ def _html(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) -> 
             if name == "model":
                 cells.append(f'<th scope="row">{escape(text)}</th>')
             else:
-                kind = ' class="text"' if _is_text(name) else ""
+                kind = ' class="text"' if name in texts else ""
                 cells.append(f"<td{kind}{style}{title}>{escape(text)}</td>")
         body.append("<tr>" + "".join(cells) + "</tr>")
     head = f"<caption>{escape(caption)}</caption>\n" if caption else ""
