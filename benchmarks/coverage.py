@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fluxtrapolation.evaluation.board import draw_board
-from fluxtrapolation.evaluation.bootstrap import Statistic, holm, p_value, two_sided
-from fluxtrapolation.evaluation.clusters import Cell
-from fluxtrapolation.evaluation.intervals import interval_table
+from fluxtrapolation.evaluation.certainty.board import draw_board
+from fluxtrapolation.evaluation.certainty.bootstrap import Statistic, holm, p_value, two_sided
+from fluxtrapolation.evaluation.certainty.clusters import Cell
+from fluxtrapolation.evaluation.certainty.intervals import interval_table
 
 Floats = npt.NDArray[np.float64]
 LEVEL = 0.95

@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.evaluation import Scores, rank
-from fluxtrapolation.evaluation.bootstrap import SiteBootstrap, Statistic
-from fluxtrapolation.evaluation.clusters import Cell
-from fluxtrapolation.evaluation.intervals import cut
+from fluxtrapolation.evaluation.certainty.bootstrap import SiteBootstrap, Statistic
+from fluxtrapolation.evaluation.certainty.clusters import Cell
+from fluxtrapolation.evaluation.certainty.intervals import cut
 from fluxtrapolation.schema import BOARD_SCALES, SCENARIOS
 
 YEARS = np.array([1] * 14 + [4] * 30 + [3] * 42 + [2] * 40)

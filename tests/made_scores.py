@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fluxtrapolation.evaluation import Scores
-from fluxtrapolation.evaluation.clusters import Cell
+from fluxtrapolation.evaluation.certainty.clusters import Cell
 
 Floats = npt.NDArray[np.float64]
 SCALES = ("hourly", "weekly")

@@ -13,8 +13,15 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from fluxtrapolation.errors import EvaluationError
-from fluxtrapolation.evaluation.bootstrap import SiteBootstrap, Statistic, check_options, holm, p_value, two_sided
-from fluxtrapolation.evaluation.clusters import Cell
+from fluxtrapolation.evaluation.certainty.bootstrap import (
+    SiteBootstrap,
+    Statistic,
+    check_options,
+    holm,
+    p_value,
+    two_sided,
+)
+from fluxtrapolation.evaluation.certainty.clusters import Cell
 from fluxtrapolation.evaluation.summary import get_summary
 from made_scores import names, one_cell
 
@@ -231,7 +238,7 @@ def test_mean_and_spread_are_kept_on_average(years: int) -> None:
 
 def test_variance_of_moved_values_is_that_of_the_values() -> None:
     """Exactly, over all sites and all pairs of sites that move them (Silverman and Young 1987)."""
-    from fluxtrapolation.evaluation.bootstrap import _shrunk
+    from fluxtrapolation.evaluation.certainty.bootstrap import _shrunk
 
     for seed in range(5):
         values = ragged(seed, sites=15, years=4)[0]
@@ -248,7 +255,7 @@ def test_variance_of_moved_values_is_that_of_the_values() -> None:
 @pytest.mark.parametrize("sites", [12, 40, 126])
 def test_bandwidth(sites: int) -> None:
     """Half of n^(-1/5), seen from how much the values are drawn together to make room for the moves."""
-    from fluxtrapolation.evaluation.bootstrap import _shrunk
+    from fluxtrapolation.evaluation.certainty.bootstrap import _shrunk
 
     values = np.random.default_rng(0).normal(size=(sites, 1))
     shrunk, _ = _shrunk(values)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxtrapolation.evaluation.clusters import Cell, cells_of, effective_size
-from fluxtrapolation.evaluation.special import t_quantile
+from fluxtrapolation.evaluation.certainty.clusters import Cell, cells_of, effective_size
+from fluxtrapolation.evaluation.certainty.special import t_quantile
 from made_scores import board, made, names, one_cell, together
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fluxtrapolation as ft
 from fluxtrapolation.errors import EvaluationError
 from fluxtrapolation.evaluation import Comparison, Scores, compare, summarise
-from fluxtrapolation.evaluation.bootstrap import SiteBootstrap, Statistic, holm, p_value
+from fluxtrapolation.evaluation.certainty.bootstrap import SiteBootstrap, Statistic, holm, p_value
 from made_scores import board, made, names, one_cell, together
 
 DRAWS: dict[str, Any] = {"draws": 300}

@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fluxtrapolation.evaluation.bootstrap import Statistic, holm, p_value, two_sided
-from fluxtrapolation.evaluation.intervals import of_quantile
+from fluxtrapolation.evaluation.certainty.bootstrap import Statistic, holm, p_value, two_sided
+from fluxtrapolation.evaluation.certainty.intervals import of_quantile
 
 SIMULATIONS = 2000
 """Standard error of a coverage of 0.95: 0.005."""

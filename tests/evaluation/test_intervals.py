@@ -11,8 +11,8 @@ from scipy import stats
 
 from fluxtrapolation.errors import EvaluationError
 from fluxtrapolation.evaluation import Scores, intervals, summarise
-from fluxtrapolation.evaluation.bootstrap import Statistic
-from fluxtrapolation.evaluation.intervals import _with_error, of_quantile
+from fluxtrapolation.evaluation.certainty.bootstrap import Statistic
+from fluxtrapolation.evaluation.certainty.intervals import _with_error, of_quantile
 from made_scores import board, made, names, together
 
 

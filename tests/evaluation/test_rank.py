@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fluxtrapolation as ft
 from fluxtrapolation.errors import EvaluationError, FluxtrapolationWarning
 from fluxtrapolation.evaluation import Ranking, Scores, rank, skill, summarise
-from fluxtrapolation.evaluation.bootstrap import holm
+from fluxtrapolation.evaluation.certainty.bootstrap import holm
 from made_scores import board, made, together
 
 GAINS = {"lr": 0.0, "xgb": 0.6, "lstm": 0.55, "constant": -0.8}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import betainc
 
-from fluxtrapolation.evaluation.special import beta_cdf, order_below, t_quantile
+from fluxtrapolation.evaluation.certainty.special import beta_cdf, order_below, t_quantile
 
 shape = st.floats(0.01, 1000.0)
 inside = st.floats(1e-6, 1 - 1e-6)

@@ -9,8 +9,8 @@ import pytest
 from made_up_tables import make_intervals, make_ranking, make_scores, make_site_means, make_split
 from test_report import Page
 
-from fluxtrapolation.evaluation.intervals import intervals
-from fluxtrapolation.evaluation.rank import rank
+from fluxtrapolation.evaluation.certainty.intervals import intervals
+from fluxtrapolation.evaluation.certainty.rank import rank
 from fluxtrapolation.plots import write_report
 from fluxtrapolation.plots.report.board import Board
 from fluxtrapolation.plots.report.headline import Headline, headline

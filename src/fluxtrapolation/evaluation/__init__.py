@@ -1,16 +1,16 @@
 """Evaluation: scales, statistics, metrics, summaries, skill, intervals and rankings. Needs only numpy and polars."""
 
 from fluxtrapolation.evaluation.aggregate import aggregate
-from fluxtrapolation.evaluation.compare import Comparison, compare
+from fluxtrapolation.evaluation.certainty.compare import Comparison, compare
+from fluxtrapolation.evaluation.certainty.intervals import intervals
+from fluxtrapolation.evaluation.certainty.rank import Ranking, rank
+from fluxtrapolation.evaluation.certainty.spread import spread
+from fluxtrapolation.evaluation.certainty.strata import cdf, strata
 from fluxtrapolation.evaluation.evaluate import evaluate
-from fluxtrapolation.evaluation.intervals import intervals
 from fluxtrapolation.evaluation.metrics import get_metric, metric, metric_names
 from fluxtrapolation.evaluation.predictions import Identity, Predictions
-from fluxtrapolation.evaluation.rank import Ranking, rank
 from fluxtrapolation.evaluation.scales import Thresholds
 from fluxtrapolation.evaluation.scores import Scores
-from fluxtrapolation.evaluation.spread import spread
-from fluxtrapolation.evaluation.strata import cdf, strata
 from fluxtrapolation.evaluation.summary import Skill, pivot, pivot_intervals, skill, summarise
 from fluxtrapolation.evaluation.tables import Ends, render, write_table
 

@@ -361,8 +361,8 @@ def pivot_intervals(
     EvaluationError
         As :func:`pivot`.
     """
-    from fluxtrapolation.evaluation.intervals import intervals
-    from fluxtrapolation.evaluation.rank import skill_ends
+    from fluxtrapolation.evaluation.certainty.intervals import intervals
+    from fluxtrapolation.evaluation.certainty.rank import skill_ends
 
     known = as_scores(scores)
     part = known if target is None else Scores(known.frame.filter(pl.col("target") == target), known.meta)

@@ -158,7 +158,7 @@ def uncertainty_of(
     level, seed
         Of the intervals; of the draws.
     """
-    from fluxtrapolation.evaluation.intervals import intervals
+    from fluxtrapolation.evaluation.certainty.intervals import intervals
 
     table = nameless(scores)
     parts = [
@@ -180,7 +180,7 @@ def uncertainty_of(
 
 def _ranked(part: pl.DataFrame, target: str, summary: str, how: dict[str, Any]) -> pl.DataFrame:
     """Standings of one target; where they cannot be given, rows of nulls whose note says why."""
-    from fluxtrapolation.evaluation.rank import rank
+    from fluxtrapolation.evaluation.certainty.rank import rank
 
     named = pl.lit(summary).alias("summary")
     try:

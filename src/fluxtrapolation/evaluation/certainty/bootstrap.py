@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxtrapolation.errors import EvaluationError
-from fluxtrapolation.evaluation.clusters import Cell
+from fluxtrapolation.evaluation.certainty.clusters import Cell
 from fluxtrapolation.evaluation.statistics import Floats, Integers
 
 DRAWS: Final = 1000

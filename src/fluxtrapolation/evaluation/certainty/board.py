@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fluxtrapolation.evaluation.bootstrap import SiteBootstrap, Statistic
-from fluxtrapolation.evaluation.clusters import Cell
+from fluxtrapolation.evaluation.certainty.bootstrap import SiteBootstrap, Statistic
+from fluxtrapolation.evaluation.certainty.clusters import Cell
 from fluxtrapolation.evaluation.statistics import Floats
 
 Run = tuple[str | None, ...]

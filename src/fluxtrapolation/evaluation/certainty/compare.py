@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, examples
-from fluxtrapolation.evaluation.board import draw_board
-from fluxtrapolation.evaluation.bootstrap import (
+from fluxtrapolation.evaluation.certainty.board import draw_board
+from fluxtrapolation.evaluation.certainty.bootstrap import (
     FEWEST_SITES,
     LEVEL,
     MOST_LOST,
@@ -23,9 +23,9 @@ from fluxtrapolation.evaluation.bootstrap import (
     share_above,
     two_sided,
 )
-from fluxtrapolation.evaluation.clusters import Cell
+from fluxtrapolation.evaluation.certainty.clusters import Cell
+from fluxtrapolation.evaluation.certainty.intervals import cut
 from fluxtrapolation.evaluation.comparable import need_same_domains
-from fluxtrapolation.evaluation.intervals import cut
 from fluxtrapolation.evaluation.metrics import get_metric
 from fluxtrapolation.evaluation.scores import Scores, as_scores, board_order
 from fluxtrapolation.evaluation.statistics import Floats

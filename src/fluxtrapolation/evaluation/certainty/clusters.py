@@ -177,7 +177,7 @@ def effective_size(values: Floats, sites: Integers, share: float) -> float:
     counts = counts[counts > 0]
     if counts.max(initial=0) <= 1:
         return float(n)
-    from fluxtrapolation.evaluation.special import t_quantile
+    from fluxtrapolation.evaluation.certainty.special import t_quantile
 
     groups = len(counts)
     if groups < FEW_SITES:

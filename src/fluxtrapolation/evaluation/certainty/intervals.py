@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, did_you_mean
-from fluxtrapolation.evaluation.bootstrap import (
+from fluxtrapolation.evaluation.certainty.bootstrap import (
     DRAWS,
     LEVEL,
     MOST_LOST,
@@ -19,11 +19,11 @@ from fluxtrapolation.evaluation.bootstrap import (
     check_options,
     two_sided,
 )
-from fluxtrapolation.evaluation.clusters import CELL, Cell, cells_of, effective_size
+from fluxtrapolation.evaluation.certainty.clusters import CELL, Cell, cells_of, effective_size
+from fluxtrapolation.evaluation.certainty.special import order_below
 from fluxtrapolation.evaluation.comparable import need_one_run, need_one_test_set
 from fluxtrapolation.evaluation.metrics import get_metric
 from fluxtrapolation.evaluation.scores import Scores, as_scores
-from fluxtrapolation.evaluation.special import order_below
 from fluxtrapolation.evaluation.statistics import Floats, Integers
 from fluxtrapolation.evaluation.summary import need_worst
 from fluxtrapolation.schema import BOARD_SCALES

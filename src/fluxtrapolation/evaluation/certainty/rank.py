@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, FluxtrapolationWarning, did_you_mean, examples
-from fluxtrapolation.evaluation.board import Drawn, Run, draw_board, row_values
-from fluxtrapolation.evaluation.bootstrap import (
+from fluxtrapolation.evaluation.certainty.board import Drawn, Run, draw_board, row_values
+from fluxtrapolation.evaluation.certainty.bootstrap import (
     FEWEST_SITES,
     LEVEL,
     MOST_LOST,
@@ -24,8 +24,8 @@ from fluxtrapolation.evaluation.bootstrap import (
     share_above,
     two_sided,
 )
-from fluxtrapolation.evaluation.clusters import CELL, Cell
-from fluxtrapolation.evaluation.intervals import cut
+from fluxtrapolation.evaluation.certainty.clusters import CELL, Cell
+from fluxtrapolation.evaluation.certainty.intervals import cut
 from fluxtrapolation.evaluation.scores import Scores, as_scores
 from fluxtrapolation.evaluation.statistics import Floats
 from fluxtrapolation.evaluation.summary import baseline_rows, need_error, skill_of, summarise
@@ -109,8 +109,8 @@ def rank(
 ) -> Ranking:
     """Rank models by skill score, with intervals for score and rank, and the group tied with the best.
 
-    Sites are drawn with replacement (smoothed bootstrap, see :mod:`fluxtrapolation.evaluation.bootstrap`); the same
-    sites for all models, scales and scenarios of a target. Every pair of models is compared by the draws of the
+    Sites are drawn with replacement (smoothed bootstrap, :mod:`fluxtrapolation.evaluation.certainty.bootstrap`); the
+    same sites for all models, scales and scenarios of a target. Every pair of models is compared by the draws of the
     difference of their skill scores, and the p-values are corrected for all pairs of the target (Holm 1979). The rank
     interval counts who is certainly better and who is certainly worse: from 1 + (models significantly better) to
     n - (models significantly worse). All rank intervals of a target hold together with the nominal level (Mogstad,

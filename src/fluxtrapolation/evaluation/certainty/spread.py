@@ -14,8 +14,8 @@ from typing import Final, Literal
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, examples
-from fluxtrapolation.evaluation.clusters import CELL
-from fluxtrapolation.evaluation.intervals import intervals
+from fluxtrapolation.evaluation.certainty.clusters import CELL
+from fluxtrapolation.evaluation.certainty.intervals import intervals
 from fluxtrapolation.evaluation.scores import Scores, as_scores, board_order
 from fluxtrapolation.schema import BOARD_SCALES
 

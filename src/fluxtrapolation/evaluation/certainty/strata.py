@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
-from fluxtrapolation.evaluation.bootstrap import DRAWS, LEVEL
+from fluxtrapolation.evaluation.certainty.bootstrap import DRAWS, LEVEL
+from fluxtrapolation.evaluation.certainty.intervals import Method, cut, interval_table
 from fluxtrapolation.evaluation.comparable import need_one_run
-from fluxtrapolation.evaluation.intervals import Method, cut, interval_table
 from fluxtrapolation.evaluation.scores import Scores, as_scores, board_order
 from fluxtrapolation.schema import BOARD_SCALES
 
