@@ -74,7 +74,7 @@ class Pairs:
 
     @cached_property
     def sorted_size(self) -> Floats:
-        """|P - T|, ascending within every group."""
+        """Sizes of P - T, ascending within every group."""
         return self.ascending(np.abs(self.error))
 
     def each(self, values: Floats) -> Floats:
