@@ -1,10 +1,12 @@
 """Time and memory of the evaluation at the published size, next to a naive pandas version in the same run.
 
-    python benchmarks/evaluation.py [--threads 2] [--repeats 3] [--folder DIR] [--scaling] [--json]
+    python benchmarks/evaluation.py [--threads 2] [--repeats 3] [--folder DIR] [--json]
+    python benchmarks/evaluation.py --scaling [--copies 1,3,10,30] [--csv]    # how both grow with the sites
 
 The table has the shape of the published temporal test set: 126 sites, 340 site-years, 2,981,088 hourly rows. Every
 figure comes from a process of its own; the best of the repeats is shown. The naive version is what one writes first
-in pandas: a groupby per scale and a Python loop over the groups for the metrics.
+in pandas: a groupby per scale and a Python loop over the groups for the metrics. ``--scaling`` repeats the table with
+new sites: time should grow with the rows, memory should not.
 """
 
 from __future__ import annotations
@@ -31,16 +33,14 @@ def years_of_sites() -> list[list[int]]:
     return sites
 
 
-def write_tables(folder: Path, copies: int = 1) -> Path:
-    """Write the table as our Parquet (and, for one copy, as the published CSV); float32 as models give it."""
+def make_table(copy: int) -> Any:
+    """The table with sites of its own for every copy; float32 as models give it."""
     import numpy as np
     import polars as pl
 
-    from fluxtrapolation.evaluation import Identity, Predictions
-
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(copy)
     parts = []
-    for number, years in enumerate(years_of_sites() * copies):
+    for number, years in enumerate(years_of_sites()):
         times = pl.concat(
             [
                 pl.datetime_range(pl.datetime(year, 1, 1), pl.datetime(year, 12, 31, 23), "1h", eager=True)
@@ -53,7 +53,7 @@ def write_tables(folder: Path, copies: int = 1) -> Path:
         parts.append(
             pl.DataFrame(
                 {
-                    "site_id": pl.repeat(f"S{number // 676:02d}-{number % 676:03d}", n, eager=True),
+                    "site_id": pl.repeat(f"S{copy:02d}-{number:03d}", n, eager=True),
                     "time": times,
                     "y_true": true.astype(np.float32),
                     "y_pred": (true + rng.normal(size=n)).astype(np.float32),
@@ -61,17 +61,39 @@ def write_tables(folder: Path, copies: int = 1) -> Path:
                 }
             )
         )
-    frame = pl.concat(parts).sort("site_id", "time")
-    if frame.height != ROWS * copies:
-        raise SystemExit(f"the table has {frame.height} rows, not {ROWS * copies}")
+    frame = pl.concat(parts)
+    if frame.height != ROWS:
+        raise SystemExit(f"the table has {frame.height} rows, not {ROWS}")
+    return frame
+
+
+def write_tables(folder: Path, copies: int = 1, *, csv: bool = True) -> list[Path]:
+    """Write the table as our Parquet and as the published CSV, ``copies`` times with sites of their own."""
+    import polars as pl
+
+    from fluxtrapolation.evaluation import Identity
+    from fluxtrapolation.evaluation.predictions import IDENTITY_KEY, ROW_GROUP
+
+    place = folder / str(copies)
+    place.mkdir(parents=True, exist_ok=True)
+    parts = []
+    text = place / CSV_NAME
+    for copy in range(copies):
+        frame = make_table(copy)
+        parts.append(folder / f"part-{copies}-{copy}.parquet")
+        frame.write_parquet(parts[-1])
+        if csv:
+            label = pl.format("('{}', {})", "site_id", pl.col("time").dt.year())
+            lines = frame.select("y_true", "y_pred", label.alias("env"), "site_id", "time")
+            with text.open("wb" if copy == 0 else "ab") as file:
+                lines.write_csv(file, include_header=copy == 0, datetime_format="%Y-%m-%d %H:%M:%S")
     who = Identity(scenario="temporal", target="GPP", model="bench", selection="mean")
-    path = Predictions.from_frame(frame, who).write(folder / f"predictions-{copies}.parquet")
-    if copies == 1:
-        label = pl.format("('{}', {})", "site_id", pl.col("time").dt.year())
-        frame.select("y_true", "y_pred", label.alias("env"), "site_id", "time").write_csv(
-            folder / CSV_NAME, datetime_format="%Y-%m-%d %H:%M:%S"
-        )
-    return path
+    path = place / "predictions.parquet"
+    # One file, without holding the copies in memory.
+    pl.scan_parquet(parts).sink_parquet(path, row_group_size=ROW_GROUP, metadata={IDENTITY_KEY: who.to_json()})
+    for part in parts:
+        part.unlink()
+    return [path, text] if csv else [path]
 
 
 def ours(path: Path) -> dict[str, float]:
@@ -191,13 +213,38 @@ def child(kind: str, path: Path) -> None:
     print(json.dumps(found))
 
 
+def scaling(folder: Path, copies: list[int], options: argparse.Namespace) -> None:
+    """Print how time and memory grow when the table is repeated with new sites."""
+    results = []
+    for count in copies:
+        for path in write_tables(folder, count, csv=options.csv):
+            found = measure("ours", path, options.threads, options.repeats)
+            results.append({"file": path.suffix[1:], "copies": count, "table_rows": ROWS * count, **found})
+            if not options.folder:
+                path.unlink()
+    if options.json:
+        print(json.dumps(results))
+        return
+    print(f"{options.threads} threads; the first column repeats the table, each time with 126 new sites")
+    print(f"{'':<16}{'rows':>12}{'in call s':>11}{'process s':>11}{'peak MB':>9}{'time ratio':>12}{'memory ratio':>14}")
+    for one in results:
+        first = next(other for other in results if other["file"] == one["file"])
+        print(
+            f"{one['copies']:>3} x {one['file']:<10}{one['table_rows']:>12,}{one['call_s']:>11.2f}"
+            f"{one['process_s']:>11.2f}{one['peak_mb']:>9.0f}{one['call_s'] / first['call_s']:>12.1f}"
+            f"{one['peak_mb'] / first['peak_mb']:>14.2f}"
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keep the generated tables here")
-    parser.add_argument("--scaling", action="store_true", help="also ten times the rows")
+    parser.add_argument("--scaling", action="store_true", help="only how time and memory grow with the sites")
+    parser.add_argument("--copies", default="1,3,10", help="with --scaling: how often the table is repeated")
+    parser.add_argument("--csv", action="store_true", help="with --scaling: CSV too (a copy has 200 MB)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=2, metavar=("KIND", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -206,14 +253,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        parquet = write_tables(folder)
-        cases = [("ours", parquet), ("naive", parquet), ("ours", folder / CSV_NAME), ("naive", folder / CSV_NAME)]
         if options.scaling:
-            cases.append(("ours", write_tables(folder, copies=10)))
+            scaling(folder, [int(one) for one in options.copies.split(",")], options)
+            return
+        parquet, text = write_tables(folder)
         results = {
             f"{kind} {path.name}": measure(kind, path, options.threads, options.repeats if kind == "ours" else 1)
-            for kind, path in cases
+            for path in (parquet, text)
+            for kind in ("ours", "naive")
         }
     first, second = results[f"ours {parquet.name}"], results[f"naive {parquet.name}"]
     if abs(first["check"] - second["check"]) > 1e-6 * abs(second["check"]):
@@ -225,8 +272,10 @@ def main() -> None:
     print(f"{'':<52}{'in call s':>10}{'process s':>11}{'peak MB':>9}")
     for name, one in results.items():
         print(f"{name:<52}{one['call_s']:>10.2f}{one['process_s']:>11.2f}{one['peak_mb']:>9.0f}")
-    print(f"ratio naive / ours, Parquet: {second['call_s'] / first['call_s']:.1f} in call, "
-          f"{second['process_s'] / first['process_s']:.1f} as a process")  # fmt: skip
+    for name in (parquet.name, text.name):
+        one, other = results[f"ours {name}"], results[f"naive {name}"]
+        print(f"ratio naive / ours, {Path(name).suffix[1:]}: {other['call_s'] / one['call_s']:.1f} in call, "
+              f"{other['process_s'] / one['process_s']:.1f} as a process")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zarr", default=str(BESIDE) if BESIDE.is_dir() else None)
     options = parser.parse_args()
-    scripts = [["import_time.py"], ["synthetic.py"], ["split.py"], ["evaluation.py"]]
+    scripts = [["import_time.py"], ["synthetic.py"], ["split.py"], ["evaluation.py"], ["uncertainty.py"]]
     if options.zarr:
         scripts.insert(1, ["import_zarr.py", options.zarr])
     else:

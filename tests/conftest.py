@@ -10,9 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fluxtrapolation.data.store import Store
 from tiny import write_tiny_store
+
+# A busy machine is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("FLUXTRAPOLATION_SHARED", ROOT.parent / "shared"))

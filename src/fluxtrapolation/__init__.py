@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fluxtrapolation.api import Predictions, Scores, evaluate, model, open_store, scenario, split
+    from fluxtrapolation.api import Predictions, Scores, compare, evaluate, model, open_store, rank, scenario, split
 
-__all__ = ["Predictions", "Scores", "__version__", "evaluate", "model", "open_store", "scenario", "split"]
+__all__ = [
+    "Predictions",
+    "Scores",
+    "__version__",
+    "compare",
+    "evaluate",
+    "model",
+    "open_store",
+    "rank",
+    "scenario",
+    "split",
+]
 
 
 def __getattr__(name: str) -> Any:

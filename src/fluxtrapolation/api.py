@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fluxtrapolation.evaluation import Predictions, Scores
+from fluxtrapolation.evaluation import Comparison, Predictions, Ranking, Scores
 
 if TYPE_CHECKING:
     from fluxtrapolation.data.store import Store
     from fluxtrapolation.models import FluxModel
     from fluxtrapolation.scenarios import Part, Scenario, Split
 
-__all__ = ["Predictions", "Scores", "evaluate", "model", "open_store", "scenario", "split"]
+__all__ = ["Predictions", "Scores", "compare", "evaluate", "model", "open_store", "rank", "scenario", "split"]
 
 
 def open_store(path: str | Path) -> Store:
@@ -47,7 +47,7 @@ def model(name: str, **params: Any) -> FluxModel:
 
 def evaluate(
     rows: Part | Predictions | str | Path | Any,
-    y_pred: ArrayLike | None = None,
+    y_pred: ArrayLike | Predictions | str | Path | None = None,
     *,
     model: str = "",
     selection: str = "",
@@ -60,8 +60,8 @@ def evaluate(
     rows : Part, Predictions, path, or any table
         A part of a split (then give ``y_pred``), a file of predictions, or a table with
         ``site_id, time, y_true, y_pred``.
-    y_pred : array_like, shape (n,), optional
-        Predictions for the rows of a part, in the target's unit.
+    y_pred : array_like of shape (n,), Predictions or path, optional
+        Predictions for the rows of a part, in the target's unit; or a table of them, which must hold every row of it.
     model, selection : str, optional
         Labels in the scores.
     **options
@@ -85,6 +85,9 @@ def evaluate(
     if isinstance(rows, Part):
         if y_pred is None:
             raise EvaluationError("Give the predictions too: ft.evaluate(split.test, model.predict(split.test.X)).")
+        if isinstance(y_pred, Predictions | str | Path):
+            table = y_pred if isinstance(y_pred, Predictions) else Predictions.read(y_pred)
+            return score(table, truth=rows, model=model or None, selection=selection or None, **options)
         who = Identity(
             scenario=rows.scenario,
             target=rows.target,
@@ -100,3 +103,42 @@ def evaluate(
         raise EvaluationError("y_pred goes with a part of a split; a table or file holds its own column y_pred.")
     table = Predictions.read(rows) if isinstance(rows, str | Path) else rows
     return score(table, model=model or None, selection=selection or None, **options)
+
+
+def compare(a: Scores | str | Path | Any, b: Scores | str | Path | Any, **options: Any) -> Comparison:
+    """Compare two models on the same held-out sites; see :func:`fluxtrapolation.evaluation.compare`.
+
+    Parameters
+    ----------
+    a, b : Scores, their table, or path
+        ``ft.compare(scores, scores, model_a="xgb", model_b="lr")`` where one table holds both.
+    **options
+        ``summary``, ``metric``, ``level``, ``draws``, ``seed`` and the rest.
+
+    Returns
+    -------
+    Comparison
+        ``.overall`` and ``.cells``; printed, it says who is better and how sure that is.
+    """
+    from fluxtrapolation.evaluation import compare as compare_models
+
+    return compare_models(a, b, **options)
+
+
+def rank(scores: Scores | str | Path | Any, **options: Any) -> Ranking:
+    """Rank models by skill, with intervals; see :func:`fluxtrapolation.evaluation.rank`.
+
+    Parameters
+    ----------
+    scores : Scores, their table, or path of a file or folder
+    **options
+        ``target``, ``summary``, ``baseline``, ``metric``, ``level``, ``draws``, ``seed`` and the rest.
+
+    Returns
+    -------
+    Ranking
+        ``.table`` and ``.pairs``.
+    """
+    from fluxtrapolation.evaluation import rank as rank_models
+
+    return rank_models(Scores.read(scores) if isinstance(scores, str | Path) else scores, **options)

@@ -20,6 +20,7 @@ GUIDES = (
             "scenarios",
             "models",
             "evaluation",
+            "certainty",
             "own-predictions",
             "report",
             "cli",

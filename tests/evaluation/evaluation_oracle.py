@@ -34,6 +34,11 @@ class Limits(NamedTuple):
 
 
 PUBLISHED = Limits()
+METRICS = (
+    *("mse", "rmse", "mae", "nse", "r2_score", "bias", "relative_mae", "relative_bias"),
+    *("centred_rmse", "correlation", "variability_ratio", "variance_ratio", "mean_ratio", "kge", "willmott_d"),
+    *("q05_error", "q95_error", "median_absolute_error", "q90_absolute_error"),
+)
 Number = float | Fraction
 Pair = tuple[Number | None, Number | None]
 
@@ -177,8 +182,7 @@ def years(scale: str, valid: dict[date, Pair], measured: bool, limits: Limits) -
 
 def metrics(pairs: list[Pair]) -> dict[str, float | None]:
     both = [(true, pred) for true, pred in pairs if true is not None and pred is not None]
-    names = ("mse", "rmse", "mae", "nse", "r2_score", "bias", "relative_mae", "relative_bias")
-    out: dict[str, float | None] = dict.fromkeys(names)
+    out: dict[str, float | None] = dict.fromkeys(METRICS)
     if not both:
         return out
     n = len(both)
@@ -202,4 +206,31 @@ def metrics(pairs: list[Pair]) -> dict[str, float | None]:
     if abs(mean_true) > 1e-9 * float(sum(map(abs, trues))) / n:
         out["relative_mae"] = out["mae"] / float(mean_true)
         out["relative_bias"] = out["bias"] / float(mean_true)
+        out["mean_ratio"] = float(mean_pred / mean_true)
+    if n >= 2:
+        centre = mean(error)
+        out["centred_rmse"] = math.sqrt(math.fsum(float(one - centre) ** 2 for one in error) / n)
+    if not flat_true:
+        out["variance_ratio"] = spread_pred / spread_true
+        out["variability_ratio"] = math.sqrt(spread_pred / spread_true)
+        reach = math.fsum((abs(float(pred - mean_true)) + abs(float(true - mean_true))) ** 2 for true, pred in both)
+        out["willmott_d"] = 1 - squares / reach
+        if n >= 2 and not flat_pred:
+            out["correlation"] = product / math.sqrt(spread_true * spread_pred)
+    if out["correlation"] is not None and out["mean_ratio"] is not None:
+        parts = (out["correlation"], out["variability_ratio"], out["mean_ratio"])
+        out["kge"] = 1 - math.sqrt(math.fsum((part - 1) ** 2 for part in parts))
+    out["q05_error"] = float(quantile(trues, 5) - quantile(preds, 5))
+    out["q95_error"] = float(quantile(trues, 95) - quantile(preds, 95))
+    out["median_absolute_error"] = float(quantile([abs(one) for one in error], 50))
+    out["q90_absolute_error"] = float(quantile([abs(one) for one in error], 90))
     return out
+
+
+def quantile(values: list[Number], percent: int) -> Fraction:
+    """Linear interpolation between the order statistics around percent / 100 * (n - 1)."""
+    ordered = sorted(map(Fraction, values))
+    place = Fraction(percent, 100) * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxtrapolation.errors import DataError, EvaluationError
+from fluxtrapolation.errors import DataError, EvaluationError, FluxtrapolationWarning
 from fluxtrapolation.evaluation import Identity, Predictions, Scores, evaluate, pivot, skill, summarise
 from fluxtrapolation.evaluation.comparable import need_same_domains
 
@@ -151,7 +152,7 @@ def test_the_finest_scale_both_have_is_compared() -> None:
 def test_domains_differ_or_they_do_not(ours: set[str], theirs: set[str]) -> None:
     def rows(model: str, domains: set[str]) -> pl.DataFrame:
         names = {"target": "GPP", "scenario": None, "model": model, "selection": None, "scale": "hourly"}
-        return pl.DataFrame({"domain": sorted(domains)}).with_columns(
+        return pl.DataFrame({"domain": sorted(domains), "n_samples": 24}).with_columns(
             pl.lit(value, pl.String).alias(name) for name, value in names.items()
         )
 
@@ -162,6 +163,24 @@ def test_domains_differ_or_they_do_not(ours: set[str], theirs: set[str]) -> None
     else:
         with pytest.raises(EvaluationError, match="Skill compares errors on the same domains"):
             need_same_domains(both, base)
+
+
+def test_other_hours_in_the_same_domains_are_told() -> None:
+    names = {"target": "GPP", "scenario": "spatial", "selection": None, "scale": "hourly"}
+
+    def rows(model: str, hours: list[int]) -> pl.DataFrame:
+        table = pl.DataFrame({"domain": ["AA-Aaa", "BB-Bbb"], "n_samples": hours, "model": model})
+        return table.with_columns(pl.lit(value, pl.String).alias(name) for name, value in names.items())
+
+    base = rows("lr", [24, 48])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        need_same_domains(pl.concat([rows("mine", [24, 48]), base]), base)
+    with pytest.warns(
+        FluxtrapolationWarning,
+        match=r"GPP spatial: mine and the baseline were not .* in 1 of 2 domains, such as BB-Bbb: 47 against 48",
+    ):
+        need_same_domains(pl.concat([rows("mine", [24, 47]), base]), base)
 
 
 @pytest.mark.real

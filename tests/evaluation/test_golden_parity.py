@@ -128,7 +128,7 @@ def test_intermediate_tables(shared: Path, case: str) -> None:
     gathered = Accumulator(yearly=layout.yearly)
     for block in reader.blocks():
         gathered.add(block)
-    days, _, _, _, shift = gathered.finish()
+    days, shift = gathered.finish().days, gathered.finish().shift
     for scale, (function, by_site) in AGGREGATED.items():
         by_year = layout.yearly and not by_site
         key = days.site * 10_000 + (days.part if by_year else 0)

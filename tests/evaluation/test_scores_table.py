@@ -247,9 +247,7 @@ def test_pivot(two: Scores) -> None:
     with pytest.raises(EvaluationError, match="several targets"):
         pivot(more)
     with pytest.raises(EvaluationError, match="hold no kge"):
-        metric("kge", unit="1", best=1.0)(lambda m: m.n)
         pivot(two, metric="kge")
-    del _REGISTRY["kge"]
 
 
 def test_rendered_tables(two: Scores, tmp_path: Path) -> None:
@@ -291,22 +289,22 @@ def test_names_in_html_are_escaped() -> None:
 
 
 def test_a_metric_of_ones_own() -> None:
-    @metric("centred_rmse", unit="target", best=0.0)
-    def centred_rmse(m):
+    @metric("my_rmse", unit="target", best=0.0)
+    def my_rmse(m):
         return ((m.sum_e2 - m.sum_e**2 / m.n) / m.n) ** 0.5
 
     try:
-        assert "centred_rmse" in metric_names()
-        frame = evaluate(predictions("lr", noise=1.0), metrics=["rmse", "bias", "centred_rmse"]).frame
+        assert "my_rmse" in metric_names()
+        frame = evaluate(predictions("lr", noise=1.0), metrics=["rmse", "bias", "my_rmse"]).frame
         row = frame.row(0, named=True)
-        assert row["centred_rmse"] == pytest.approx((row["rmse"] ** 2 - row["bias"] ** 2) ** 0.5, rel=1e-12)
+        assert row["my_rmse"] == pytest.approx((row["rmse"] ** 2 - row["bias"] ** 2) ** 0.5, rel=1e-12)
         with pytest.raises(EvaluationError, match="exists already"):
-            metric("rmse", unit="target", best=0.0)(centred_rmse)
+            metric("rmse", unit="target", best=0.0)(my_rmse)
         with pytest.raises(EvaluationError, match="needs 'luck'"):
             metric("lucky", unit="1", best=0.0, needs=["luck"])
         assert get_metric("nse").higher_is_better
     finally:
-        _REGISTRY.pop("centred_rmse")
+        _REGISTRY.pop("my_rmse")
 
 
 def test_an_infinite_metric_is_null_with_a_reason() -> None:

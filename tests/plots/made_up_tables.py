@@ -106,3 +106,65 @@ def make_runs(scores: pl.DataFrame) -> pl.DataFrame:
             pl.lit('{"max_depth": 7, "learning_rate": 0.073123456}').alias("config"),
         )
     )
+
+
+def make_site_means(scores: pl.DataFrame, *, years: tuple[int, ...] = (), seed: int = 5) -> pl.DataFrame:
+    """Observed and predicted means of every domain at the scale site-mean, for the runs of the scores."""
+    rng = np.random.default_rng(seed)
+    rows = (
+        scores.filter(pl.col("scale") == "site-mean")
+        .select("target", "scenario", "model", "selection", pl.col("domain").alias("site_id"))
+        .with_columns(pl.lit(None, pl.Int32).alias("year"))
+    )
+    if years:
+        rows = rows.drop("year").join(pl.DataFrame({"year": pl.Series(years, dtype=pl.Int32)}), how="cross")
+    hard = rows["site_id"].str.slice(3).cast(pl.Int64).to_numpy() / 3.0
+    return rows.with_columns(
+        pl.Series("y_true", 2.0 + hard), pl.Series("y_pred", 2.5 + 0.8 * hard + rng.normal(0, 0.2, rows.height))
+    )
+
+
+def make_intervals(
+    scores: pl.DataFrame, *, width: float = 0.2, summaries: tuple[str, ...] = ("median", "q90")
+) -> pl.DataFrame:
+    """Intervals of every cell, from ``1 - width`` to ``1 + width`` times the summary; above open at the scale iav."""
+    shares = {"median": 0.5, "q90": 0.9}
+    keys = ("target", "scenario", "scale", "model", "selection")
+    open_end = (pl.col("scale") == "iav") & (pl.col("summary") == "q90")
+    return pl.concat(
+        scores.group_by(keys, maintain_order=True)
+        .agg(pl.col("rmse").quantile(shares[name], "linear").alias("value"))
+        .with_columns(pl.lit(name).alias("summary"))
+        for name in summaries
+    ).with_columns(
+        (pl.col("value") * (1 - width)).alias("low"),
+        pl.when(~open_end).then(pl.col("value") * (1 + width)).alias("high"),
+        pl.lit(11).alias("n_sites"),
+        pl.when(open_end).then(pl.lit("too few sites for an upper end")).alias("note"),
+    )
+
+
+def make_ranking(
+    order: tuple[str, ...], tied: dict[str, tuple[str, ...]], *, summaries: tuple[str, ...] = ("median", "q90")
+) -> pl.DataFrame:
+    """Standings of models in the same order for every target; ``tied`` names those tied with the best of a target."""
+    rows = [
+        {
+            "summary": summary,
+            "target": target,
+            "model": model,
+            "selection": "mean",
+            "low": 0.1,
+            "high": 0.3,
+            "rank": place,
+            "rank_low": 1 if model in group else place,
+            "rank_high": len(group) if model in group else place,
+            "tied_with_best": model in group,
+            "p_best": 0.5,
+            "note": None,
+        }
+        for summary in summaries
+        for target, group in tied.items()
+        for place, model in enumerate(order, start=1)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"note": pl.String})

@@ -38,6 +38,16 @@ def evaluate(
     columns: Annotated[
         Columns, typer.Option("--columns", help="published: the columns and labels of the public board (CSV).")
     ] = Columns.own,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics", help="published (the eight of the board), all, or names with commas between: rmse,kge."
+        ),
+    ] = "published",
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="The test set (.parquet, .csv with site_id, time): refuse files that lack hours."),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Treat hours without a prediction as missing on both sides.")
     ] = False,
@@ -63,12 +73,16 @@ def evaluate(
     """
     from fluxtrapolation.evaluation import Predictions, Scores
     from fluxtrapolation.evaluation import evaluate as score
+    from fluxtrapolation.evaluation.metrics import choose_metrics
 
+    # The board's columns come first and are always there; what is asked for besides follows them.
+    wanted = choose_metrics(["published", metrics] if columns is Columns.published else metrics)
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise EvaluationError(f"--out {out} must end in .parquet or .csv.")
     labels: dict[str, Any] = {"target": target, "model": model, "selection": selection, "scenario": scenario}
     found = _expand(files, selection)
     parts = []
+    test_set = None if truth is None else _read_table(truth)
     bare = 0
     for number, file in enumerate(found, start=1):
         if len(found) > 1:
@@ -85,6 +99,8 @@ def evaluate(
             domain=domain.value if domain else None,
             domain_column=domain_column,
             allow_missing=allow_missing,
+            metrics=wanted,
+            truth=test_set,
             **named,
         )
         for run in part.meta["runs"]:
@@ -97,7 +113,7 @@ def evaluate(
             "Leave them out."
         )
     scores = Scores.concat(parts)
-    medians = _medians(scores) if json else []
+    medians = _medians(scores) if json and "rmse" in wanted else []
     path = scores.write(out, columns=columns.value)
     if json:
         emit_json(
@@ -123,23 +139,116 @@ def table(
     summary: Annotated[str, typer.Option("--summary", help="median, q90 or cvar10 over domains.")] = "median",
     baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0; 'none' for no skill.")] = "lr",
     metric: Annotated[str, typer.Option("--metric", help="Metric in the cells.")] = "rmse",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="95 % intervals over sites beside every number.")
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="A row per stratum: igbp, latitude, network, temperature. Needs --store or --sites."),
+    ] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="Store whose site table --by reads.")] = None,
+    sites: Annotated[
+        Path | None, typer.Option("--sites", help="Site table for --by: .csv or .parquet with site_id.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make the board's table of one target: a row per model, a column per scenario and scale, skill score first."""
-    from fluxtrapolation.evaluation import Scores, pivot, write_table
+    """Make the board's table of one target: a row per model, a column per scenario and scale, skill score first.
 
+    `--summary cdf` writes the whole distribution instead: every domain's value and the share of domains at or below it.
+    """
+    from fluxtrapolation.evaluation import Ends, Scores, pivot, pivot_intervals, write_table
+
+    held = Scores.read(*scores)
+    if store is not None and sites is not None:
+        raise EvaluationError("--store and --sites both give a site table for --by. Give one of them.")
+    if intervals and summary == "cdf":
+        raise EvaluationError("--intervals goes with a summary such as median, not with cdf.")
+    if summary == "cdf" or by is not None:
+        _tidy(held, target, out, summary=summary, metric=metric, intervals=intervals, by=by, sites=store or sites,
+              json=json)  # fmt: skip
+        return
     against = None if baseline == "none" else baseline
-    wide = pivot(Scores.read(*scores), target=target, baseline=against, summary=summary, metric=metric)
+    wide = pivot(held, target=target, baseline=against, summary=summary, metric=metric)
+    ends = None
+    if intervals:
+        low, high = pivot_intervals(held, wide, target=target, baseline=against, summary=summary, metric=metric)
+        ends = Ends(low, high)
     caption = f"{target}: {summary} of {metric} over domains" + (f"; skill score against {against}" if against else "")
-    path = write_table(wide, out, caption=caption)
+    path = write_table(wide, out, caption=caption + ("; 95 % intervals over sites" if ends else ""), ends=ends)
     if "note" in wide.columns:
         for row in wide.filter(wide["note"].is_not_null()).iter_rows(named=True):
             name = f"{row['model']} ({row['selection']})" if row["selection"] else row["model"]
             say(f"note: {name}: {row['note']}")
     if json:
-        emit_json({"path": str(path), "summary": summary, "rows": wide.to_dicts()})
+        rows = wide if ends is None else ends.beside(wide)
+        emit_json({"path": str(path), "summary": summary, "rows": rows.to_dicts()})
     else:
         emit_path(path)
+
+
+def _tidy(
+    scores: Any,
+    target: str,
+    out: Path,
+    *,
+    summary: str,
+    metric: str,
+    intervals: bool,
+    by: str | None,
+    sites: Path | None,
+    json: bool,
+) -> None:
+    """Write a table with a row per domain (cdf) or per stratum."""
+    from fluxtrapolation.evaluation import cdf, strata, write_table
+
+    part = scores.where(target=target)
+    if not len(part):
+        known = scores.frame["target"].drop_nulls().unique().sort().to_list()
+        raise EvaluationError(
+            f"There are no scores of '{target}'.{did_you_mean(target, known)} The scores hold {examples(known)}."
+        )
+    if by is None:
+        table = cdf(part, metric=metric)
+        caption = f"{target}: distribution of {metric} over domains"
+    elif summary == "cdf":
+        raise EvaluationError("--by goes with a summary such as median, not with cdf.")
+    else:
+        if sites is None:
+            raise EvaluationError(f"--by {by} needs a site table: give --store towers/ or --sites sites.csv.")
+        table = strata(part, _read_sites(sites), by=by, summary=summary, metric=metric)
+        if not intervals:
+            table = table.drop("low", "high", "method", "note")
+        caption = f"{target}: {summary} of {metric} by {by}"
+    path = write_table(table, out, caption=caption)
+    if json:
+        emit_json({"path": str(path), "summary": summary, "rows": table.to_dicts()})
+    else:
+        emit_path(path)
+
+
+def _read_sites(place: Path) -> Any:
+    """The site table of a store, or of a file."""
+    if place.is_dir():
+        from fluxtrapolation.data.store import Store
+
+        return Store(place).sites
+    return _read_table(place)
+
+
+def _read_table(place: Path) -> Any:
+    """A table with the column site_id, from CSV or Parquet."""
+    import polars as pl
+
+    if not place.is_file():
+        raise EvaluationError(f"{place} is no file. Give a .csv or .parquet with the column site_id.")
+    kind = place.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise EvaluationError(f"{place} must end in .csv or .parquet.")
+    try:
+        return pl.read_csv(place, glob=False) if kind == ".csv" else pl.read_parquet(place, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise EvaluationError(f"{place} cannot be read: {reason}") from error
 
 
 def _expand(files: list[Path], selection: str | None) -> list[Path]:

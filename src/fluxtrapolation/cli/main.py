@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxtrapolation import __version__
-from fluxtrapolation.cli import data, evaluate, report, scenario, train
+from fluxtrapolation.cli import data, evaluate, rank, report, scenario, train
 from fluxtrapolation.cli.console import ReaderGone, say, warnings_as_notes
 from fluxtrapolation.cli.doctor import doctor
 from fluxtrapolation.errors import FluxtrapolationError
@@ -41,6 +41,8 @@ app.command("train")(train.train)
 app.command("predict")(train.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("table")(evaluate.table)
+app.command("compare")(rank.compare)
+app.command("rank")(rank.rank)
 app.command("report")(report.report)
 app.command("models")(train.models)
 app.command("doctor")(doctor)

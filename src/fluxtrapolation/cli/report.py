@@ -39,8 +39,8 @@ def report(
 ) -> None:
     """Evaluate all runs and write one self-contained page, with the scores and tables beside it.
 
-    The page needs no network: board, error distributions, maps, seasonal cycles of the best and the worst tower,
-    costs, failures, and how to read and repeat every number.
+    The page needs no network: board with intervals and ranks, error distributions, site means, maps of towers and
+    errors, seasonal cycles of the best and the worst tower, costs, failures, and how to read and repeat every number.
     """
     from fluxtrapolation.errors import EvaluationError, did_you_mean
     from fluxtrapolation.evaluation import pivot, write_table
@@ -73,6 +73,7 @@ def report(
         scores=found.scores,
         split_sites=found.split_sites if found.split_sites.height else None,
         seasonal=found.seasonal,
+        site_means=found.site_means,
         runs=found.runs,
         meta=found.meta,
         baseline=against,

@@ -1,7 +1,8 @@
 """One pass over the rows: hourly statistics per domain and the table of days, from which all other scales follow.
 
 Rows come in pieces of any size and order. What is kept between pieces is additive: per (site, domain, day) the counts
-and sums, per (site, domain) the hourly moments. Memory follows the number of days, not of rows.
+and sums, per (site, domain) the hourly moments. Where the rows of every site stand together, a site can be taken out
+when its rows have ended: memory then follows the days of a few sites, else the days of all.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from fluxtrapolation.errors import EvaluationError
+from fluxtrapolation.evaluation.blocks import Block
+from fluxtrapolation.evaluation.days import Days, Gathered, HourlyRows, year_of
 from fluxtrapolation.evaluation.statistics import (
     ROUNDING,
     Floats,
@@ -30,88 +32,43 @@ COMPACT_ABOVE = 2_097_152
 _SAMPLE = 101
 
 
-class Labels:
-    """Numbers for names, given in the order in which the names are first seen."""
+@dataclass
+class _Held:
+    """Pieces that are not added up yet; sites by their number in the table."""
 
-    def __init__(self) -> None:
-        self.names: list[str | None] = []
-        self._number: dict[str | None, int] = {}
+    days: list[Days]
+    moments: list[Moments]
+    site: list[Integers]
+    part: list[Integers]
+    rows: list[HourlyRows]
 
-    def codes(self, column: pl.Series) -> Integers:
-        """Number of each entry, shape (n,); a null has a number too."""
-        runs = column.rle()
-        if len(runs) * 8 < len(column):
-            names, lengths = runs.struct.field("value"), runs.struct.field("len").to_numpy()
-            return np.repeat(self._look_up(names), lengths)
-        distinct = column.unique(maintain_order=True).cast(pl.String)
-        numbers = pl.Series(self._look_up(distinct), dtype=pl.Int64)
-        return column.cast(pl.String).replace_strict(distinct, numbers, return_dtype=pl.Int64).to_numpy()
-
-    def _look_up(self, names: pl.Series) -> Integers:
-        found = np.empty(len(names), np.int64)
-        for row, name in enumerate(names.to_list()):
-            number = self._number.get(name)
-            if number is None:
-                number = self._number[name] = len(self.names)
-                self.names.append(name)
-            found[row] = number
-        return found
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of the table as arrays of shape (n,).
-
-    ``site`` and ``label`` are numbers of :class:`Labels`; ``day`` is days since 1970-01-01, ``time`` microseconds.
-    ``true`` and ``pred`` hold NaN where missing. ``label`` is None where the domain follows from site and day.
-    """
-
-    site: Integers
-    label: Integers | None
-    day: npt.NDArray[np.int32]
-    time: Integers
-    true: Floats
-    pred: Floats
-
-    def take(self, rows: Integers) -> Block:
-        """The rows at ``rows``."""
-        label = None if self.label is None else self.label[rows]
-        return Block(self.site[rows], label, self.day[rows], self.time[rows], self.true[rows], self.pred[rows])
-
-
-@dataclass(frozen=True)
-class Days:
-    """Counts and sums per (site, part, day), shape (D,). ``part`` is 0, the year, or the number of a label.
-
-    Sums are of shifted values. ``rows`` counts all rows, ``n_true`` and ``n_pred`` the finite values.
-    """
-
-    site: Integers
-    part: Integers
-    day: Integers
-    rows: Floats
-    n_true: Floats
-    n_pred: Floats
-    sum_true: Floats
-    sum_pred: Floats
-
-    @staticmethod
-    def join(pieces: list[Days]) -> Days:
-        """One table of several."""
-        return Days(*(np.concatenate([getattr(one, name) for one in pieces]) for name in Days.__dataclass_fields__))
-
-    def added_up(self) -> Days:
-        """The same table sorted by site, part and day, with equal days added up."""
-        table = self
-        change = np.stack([np.diff(table.site), np.diff(table.part), np.diff(table.day)])
-        first = np.take_along_axis(change, (change != 0).argmax(axis=0)[None], axis=0)[0]
-        if (first > 0).all():
-            return table
-        order = np.lexsort((table.day, table.part, table.site))
-        table = Days(*(getattr(table, name)[order] for name in Days.__dataclass_fields__))
-        starts = run_starts(table.site, table.part, table.day)
-        sums = [run_sum(getattr(table, name), starts) for name in ("rows", "n_true", "n_pred", "sum_true", "sum_pred")]
-        return Days(table.site[starts], table.part[starts], table.day[starts], *sums)
+    def split(self, site: int) -> _Held:
+        """Take out what belongs to the sites before ``site``; what belongs to others stays."""
+        before = _Held([], [], [], [], [])
+        after = _Held([], [], [], [], [])
+        days = Days.join(self.days)
+        closed = days.site < site
+        before.days, after.days = [days.take(closed)], [days.take(~closed)]
+        for one, sites, part in zip(self.moments, self.site, self.part, strict=True):
+            closed = sites < site
+            for side, chosen in ((before, closed), (after, ~closed)):
+                if chosen.any():
+                    side.moments.append(one.take(chosen))
+                    side.site.append(sites[chosen])
+                    side.part.append(part[chosen])
+        for rows in self.rows:
+            first, second = rows.split(site)
+            before.rows.append(first)
+            after.rows.append(second)
+        after.rows = [one for one in after.rows if len(one.site)]
+        self.days, self.moments, self.site, self.part, self.rows = (
+            after.days,
+            after.moments,
+            after.site,
+            after.part,
+            after.rows,
+        )
+        return before
 
 
 class Accumulator:
@@ -121,46 +78,63 @@ class Accumulator:
     ----------
     yearly : bool
         Whether a domain is a site-year; ``part`` is then the year. Ignored for blocks with labels.
+    keep_rows : bool
+        Whether the rows themselves are to be kept too, until their site is taken.
     """
 
-    def __init__(self, *, yearly: bool) -> None:
-        self._yearly = yearly
-        self._days: list[Days] = []
-        self._pending = 0
-        self._moments: list[Moments] = []
-        self._moment_site: list[Integers] = []
-        self._moment_part: list[Integers] = []
+    def __init__(self, *, yearly: bool, keep_rows: bool = False) -> None:
+        self._yearly, self._keep_rows = yearly, keep_rows
+        self._held = _Held([], [], [], [], [])
+        self._first = self._first_label = 0
+        self._labelled = False
+        self._last_site = -1
         self._last_time: dict[int, int] = {}
-        self._shift_true = np.zeros(0)
-        self._shift_pred = np.zeros(0)
-        self._largest_true = np.zeros(0)
-        self._largest_pred = np.zeros(0)
+        self._shift = np.full((2, 0), np.nan)
+        self._largest = np.zeros((2, 0))
         self.rows = 0
+        self.pending = 0
+        """Rows of the table of days that are held."""
         self.in_order = True
         """Whether the times of every site have only increased so far: then no (site, time) is there twice."""
+        self.in_runs = True
+        """Whether the rows of every site have stood together so far, sites numbered in their order."""
 
-    def add(self, block: Block) -> None:
-        """Add a block of rows."""
+    def add(self, block: Block) -> bool:
+        """Add a block of rows; False, and nothing is added, where it holds a site or label that was taken already."""
         n = len(block.site)
         if n == 0:
-            return
+            return True
+        starts = run_starts(block.site)
+        sites = block.site[starts]
+        if sites.min() < self._first or (block.label is not None and block.label.min() < self._first_label):
+            return False
         self.rows += n
-        self._check_order(block)
+        self._labelled = block.label is not None
+        self.in_runs &= bool(sites[0] >= self._last_site and (np.diff(sites) > 0).all())
+        self._last_site = int(sites[-1])
+        self._check_order(block, starts)
         day_starts, day_part, part_starts = self._runs(block)
         if not self.in_order or len(part_starts) * 50 > n:
             part = np.zeros(n, np.int64) if block.label is None else block.label
             block = block.take(np.lexsort((block.time, part, block.site)))
             day_starts, day_part, part_starts = self._runs(block)
         self._choose_shift(block)
-        true = block.true - self._shift_true[block.site]
-        pred = block.pred - self._shift_pred[block.site]
+        # One constant per site, laid out over its rows.
+        of_run = self._shift[:, block.site[part_starts] - self._first]
+        lengths = np.diff(part_starts, append=n)
+        true, pred = (np.repeat(one, lengths) for one in of_run)
+        np.subtract(block.true, true, out=true)
+        np.subtract(block.pred, pred, out=pred)
         self._add_days(block, true, pred, day_starts, day_part)
-        site = block.site[part_starts]
+        site, part = block.site[part_starts], day_part[np.searchsorted(day_starts, part_starts)]
         nothing = np.zeros(len(site))
-        shift = Shift(self._shift_true[site], self._shift_pred[site], nothing, nothing)
-        self._moments.append(moments(true, pred, part_starts, shift, error=block.true - block.pred))
-        self._moment_site.append(site)
-        self._moment_part.append(day_part[np.searchsorted(day_starts, part_starts)])
+        shift = Shift(of_run[0], of_run[1], nothing, nothing)
+        self._held.moments.append(moments(true, pred, part_starts, shift, error=block.true - block.pred))
+        self._held.site.append(site)
+        self._held.part.append(part)
+        if self._keep_rows:
+            self._held.rows.append(HourlyRows(site, part, lengths, block.true, block.pred))
+        return True
 
     def _runs(self, block: Block) -> tuple[Integers, Integers, Integers]:
         """First rows of the (site, part, day) runs, their parts, and first rows of the (site, part) runs."""
@@ -176,12 +150,13 @@ class Accumulator:
             part = np.zeros(len(starts), np.int64)
         return starts, part, starts[run_starts(block.site[starts], part)]
 
-    def _check_order(self, block: Block) -> None:
-        starts = run_starts(block.site)
+    def _check_order(self, block: Block, starts: Integers) -> None:
         forward = np.diff(block.time) > 0
         forward[starts[1:] - 1] = True
         ends = np.append(starts[1:], len(block.site)) - 1
-        for site, first, last in zip(block.site[starts], block.time[starts], block.time[ends], strict=True):
+        for site, first, last in zip(
+            block.site[starts].tolist(), block.time[starts].tolist(), block.time[ends].tolist(), strict=True
+        ):
             if self._last_time.get(site, -(2**63)) >= first:
                 self.in_order = False
             self._last_time[site] = last
@@ -189,18 +164,16 @@ class Accumulator:
 
     def _choose_shift(self, block: Block) -> None:
         """Fix the constant of every site seen for the first time: a typical value, exactly the one of a constant."""
-        more = int(block.site.max()) + 1 - len(self._shift_true)
+        more = int(block.site.max()) + 1 - self._first - self._shift.shape[1]
         if more > 0:
-            self._shift_true = np.append(self._shift_true, np.full(more, np.nan))
-            self._shift_pred = np.append(self._shift_pred, np.full(more, np.nan))
-            self._largest_true = np.append(self._largest_true, np.zeros(more))
-            self._largest_pred = np.append(self._largest_pred, np.zeros(more))
+            self._shift = np.concatenate([self._shift, np.full((2, more), np.nan)], axis=1)
+            self._largest = np.concatenate([self._largest, np.zeros((2, more))], axis=1)
         starts = run_starts(block.site)
         ends = np.append(starts[1:], len(block.site))
-        for site, first, last in zip(block.site[starts], starts, ends, strict=True):
-            for values, shift in ((block.true, self._shift_true), (block.pred, self._shift_pred)):
-                if np.isnan(shift[site]):
-                    shift[site] = _typical(values[first:last])
+        for site, first, last in zip(block.site[starts] - self._first, starts, ends, strict=True):
+            for side, values in enumerate((block.true, block.pred)):
+                if np.isnan(self._shift[side, site]):
+                    self._shift[side, site] = _typical(values[first:last])
 
     def _add_days(self, block: Block, true: Floats, pred: Floats, starts: Integers, part: Integers) -> None:
         site = block.site[starts]
@@ -212,48 +185,71 @@ class Accumulator:
         pred = pred if n_pred is rows else np.where(has_pred, pred, 0.0)
         sums = run_sum(true, starts), run_sum(pred, starts)
         day = block.day[starts].astype(np.int64)
-        self._days.append(Days(site, part, day, rows, n_true, n_pred, *sums))
-        for values, largest in ((true, self._largest_true), (pred, self._largest_pred)):
-            np.maximum.at(largest, site, np.maximum.reduceat(np.abs(values), starts))
-        self._pending += len(starts)
-        if self._pending > COMPACT_ABOVE:
-            self._days = [Days.join(self._days).added_up()]
-            self._pending = len(self._days[0].day)
+        self._held.days.append(Days(site, part, day, rows, n_true, n_pred, *sums))
+        for values, largest in zip((true, pred), self._largest, strict=True):
+            np.maximum.at(largest, site - self._first, np.maximum.reduceat(np.abs(values), starts))
+        self.pending += len(starts)
+        if self.pending > COMPACT_ABOVE:
+            self._held.days = [Days.join(self._held.days).added_up()]
+            self.pending = len(self._held.days[0].day)
 
-    def finish(self) -> tuple[Days, Moments, Integers, Integers, Shift]:
-        """Everything added up.
+    def take_closed(self) -> Gathered | None:
+        """Take out all sites but the last one, whose rows may go on.
 
         Returns
         -------
-        days : Days
-        hourly : Moments
-            Per (site, part).
-        site, part : ndarray
-            Of each entry of ``hourly``.
-        shift : Shift
-            Per site number.
+        Gathered or None
+            None where no site can be taken: there is only one, or the rows of sites or labels do not stand together.
+        """
+        site = self._last_site
+        if not self.in_runs or site <= self._first:
+            return None
+        if self._labelled:
+            days = Days.join(self._held.days)
+            closed, still = days.part[days.site < site], days.part[days.site >= site]
+            if closed.max() >= still.min():
+                self.in_runs = False
+                return None
+            self._first_label = int(closed.max()) + 1
+        count = site - self._first
+        taken = self._add_up(self._held.split(site), self._first, count)
+        self._first = site
+        self._shift, self._largest = self._shift[:, count:], self._largest[:, count:]
+        self._last_time = {site: self._last_time[site]}
+        self.pending = sum(len(one.day) for one in self._held.days)
+        return taken
+
+    def finish(self) -> Gathered:
+        """Everything that was not taken, added up.
 
         Raises
         ------
         EvaluationError
             When no row was added.
         """
-        if not self._days:
+        if not self.rows:
             raise EvaluationError("There are no predictions to evaluate: the table has no rows.")
-        shift = Shift(
-            np.nan_to_num(self._shift_true),
-            np.nan_to_num(self._shift_pred),
-            ROUNDING * self._largest_true,
-            ROUNDING * self._largest_pred,
-        )
-        width = int(max(one.max() for one in self._moment_part)) + 1
-        groups = [one_site * width + one for one_site, one in zip(self._moment_site, self._moment_part, strict=True)]
+        return self._add_up(self._held, self._first, self._shift.shape[1])
+
+    def _add_up(self, held: _Held, first: int, count: int) -> Gathered:
+        true, pred = np.nan_to_num(self._shift[:, :count])
+        floor_true, floor_pred = ROUNDING * self._largest[:, :count]
+        shift = Shift(true, pred, floor_true, floor_pred)
+        width = int(max(one.max() for one in held.part)) + 1
+        sites = [one - first for one in held.site]
+        groups = [site * width + part for site, part in zip(sites, held.part, strict=True)]
         parts = [
-            replace(one, shift_true=shift.true[where], shift_pred=shift.pred[where])
-            for one, where in zip(self._moments, self._moment_site, strict=True)
+            replace(one, shift_true=shift.true[site], shift_pred=shift.pred[site])
+            for one, site in zip(held.moments, sites, strict=True)
         ]
         key, hourly = merge(parts, groups)
-        return Days.join(self._days).added_up(), hourly, key // width, key % width, shift
+        days = Days.join(held.days)
+        days = replace(days, site=days.site - first).added_up()
+        rows = None
+        if self._keep_rows:
+            rows = HourlyRows.join(held.rows)
+            rows = replace(rows, site=rows.site - first)
+        return Gathered(first, days, hourly, key // width, key % width, shift, rows)
 
 
 def _typical(values: Floats) -> float:
@@ -263,8 +259,3 @@ def _typical(values: Floats) -> float:
         return float("nan")
     sample = np.sort(finite[:: max(1, len(finite) // _SAMPLE)])
     return float(sample[len(sample) // 2])
-
-
-def year_of(day: npt.NDArray[np.integer]) -> Integers:
-    """Calendar year of days since 1970-01-01."""
-    return day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970

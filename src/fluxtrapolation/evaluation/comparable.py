@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from fluxtrapolation.errors import EvaluationError, examples
+from fluxtrapolation.errors import EvaluationError, FluxtrapolationWarning, examples
 from fluxtrapolation.evaluation.published import SITE_YEAR
 from fluxtrapolation.schema import SCALES
 
@@ -100,7 +101,7 @@ def need_one_run(table: pl.DataFrame, keys: Sequence[str], runs: Sequence[Mappin
     )
 
 
-def need_same_domains(table: pl.DataFrame, baseline: pl.DataFrame) -> None:
+def need_same_domains(table: pl.DataFrame, baseline: pl.DataFrame, *, called: str = "the baseline") -> None:
     """Refuse a model whose domains are not the baseline's, at the finest scale both have.
 
     Rows without hashes do not say which test set they are of; the domains still show it.
@@ -109,24 +110,38 @@ def need_same_domains(table: pl.DataFrame, baseline: pl.DataFrame) -> None:
     ----------
     table, baseline : polars.DataFrame
         Tables of scores: of all models, and of the baseline alone.
+    called : str
+        What messages call the baseline.
 
     Raises
     ------
     EvaluationError
         With the numbers of domains and examples of those that only one of the two has.
+
+    Warns
+    -----
+    FluxtrapolationWarning
+        When the domains are the same, but some hold another number of hours: both are then scored, but not on the same.
     """
-    theirs = {(target, scenario): scales for (target, scenario, _, _), scales in _domains(baseline)}
-    for (target, scenario, model, selection), scales in _domains(table):
+    theirs: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
+    for (target, scenario, *_), scales in _domains(baseline):
+        theirs.setdefault((target, scenario), scales)  # of several seeds the first
+    for (target, scenario, model, selection, *_), scales in _domains(table):
         base = theirs.get((target, scenario), {})
         scale = next((one for one in SCALES if one in scales and one in base), None)
-        if scale is None or scales[scale] == base[scale]:
+        if scale is None:
             continue
-        lacks, extra = sorted(base[scale] - scales[scale]), sorted(scales[scale] - base[scale])
-        parts = [f"{len(lacks)} only the baseline has ({examples(lacks)})"] if lacks else []
+        if scales[scale].keys() == base[scale].keys():
+            who = f"{_label(target, scenario)}: {_label(model, selection)} and {called}"
+            _warn_of_other_hours(who, scale, scales[scale], base[scale])
+            continue
+        lacks = sorted(base[scale].keys() - scales[scale].keys())
+        extra = sorted(scales[scale].keys() - base[scale].keys())
+        parts = [f"{len(lacks)} only {called} has ({examples(lacks)})"] if lacks else []
         parts += [f"{len(extra)} only {model} has ({examples(extra)})"] if extra else []
         raise EvaluationError(
             f"{_label(target, scenario)}: {_label(model, selection)} has {len(scales[scale])} domains at scale "
-            f"{scale}, the baseline {len(base[scale])}: {'; '.join(parts)}. Skill compares errors on the same domains. "
+            f"{scale}, {called} {len(base[scale])}: {'; '.join(parts)}. Skill compares errors on the same domains. "
             "Evaluate both on the same test set (a bare table by --domain site or site-year, as the scenario has it), "
             "or give the scenarios different names."
         )
@@ -157,14 +172,31 @@ def need_one_published_run(table: pl.DataFrame) -> None:
     need_one_run(table, [*RUN, "scale"])
 
 
-def _domains(table: pl.DataFrame) -> list[tuple[tuple[Any, ...], dict[str, set[str]]]]:
-    """Per (target, scenario, model, selection) the domains of every scale, site-years under one spelling."""
+def _warn_of_other_hours(who: str, scale: str, mine: dict[str, int], base: dict[str, int]) -> None:
+    other = sorted(domain for domain, number in mine.items() if number != base[domain])
+    if not other:
+        return
+    warnings.warn(
+        f"{who} were not scored on the same entries at scale {scale} in {len(other)} of {len(mine)} "
+        f"domains, such as {other[0]}: {mine[other[0]]:,} against {base[other[0]]:,}. Hours without a prediction were "
+        "left out, or the tables are of different test sets; their errors are compared all the same.",
+        FluxtrapolationWarning,
+        stacklevel=4,
+    )
+
+
+def _domains(table: pl.DataFrame) -> list[tuple[tuple[Any, ...], dict[str, dict[str, int]]]]:
+    """Per run and seed the domains of every scale with their number of entries, site-years under one spelling."""
+    keys = [*RUN, *(["seed"] if "seed" in table.columns else [])]
     domain = pl.col("domain")
     site, year = domain.str.extract(SITE_YEAR, 1), domain.str.extract(SITE_YEAR, 2)
-    found: dict[tuple[Any, ...], dict[str, set[str]]] = {}
-    named = table.select(*RUN, "scale", pl.coalesce(pl.format("{} {}", site, year), domain).alias("domain"))
-    for *key, scale, domains in named.group_by(*RUN, "scale", maintain_order=True).agg("domain").iter_rows():
-        found.setdefault(tuple(key), {})[scale] = set(domains)
+    found: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
+    named = table.select(
+        *keys, "scale", pl.coalesce(pl.format("{} {}", site, year), domain).alias("domain"), "n_samples"
+    )
+    grouped = named.group_by(*keys, "scale", maintain_order=True).agg("domain", "n_samples")
+    for *key, scale, domains, numbers in grouped.iter_rows():
+        found.setdefault(tuple(key), {})[scale] = dict(zip(domains, numbers, strict=True))
     return list(found.items())
 
 

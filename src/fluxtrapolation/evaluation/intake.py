@@ -1,4 +1,4 @@
-"""The border of the evaluation: foreign tables, column names and time stamps become the schema's, or are refused."""
+"""The border of the evaluation: foreign tables and column names become the schema's, or are refused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ from fluxtrapolation.errors import EvaluationError, MissingColumnError, examples
 from fluxtrapolation.schema import DOMAIN, QC, SITE, TIME, Y_PRED, Y_TRUE, canonical_column
 
 KNOWN = (SITE, TIME, DOMAIN, Y_TRUE, Y_PRED, QC)
-NAIVE_TIME = pl.Datetime("us")
-
-_WHOLE_SECONDS = r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}$"
-_ISO = (
-    r"^\s*(?<date>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?<clock>\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)\s*(?<zone>[Zz]|UTC|[+-]\d{2}(?::?\d{2})?)?)?\s*$"
-)
-_UTC_ZONES = ("Z", "UTC", "+00:00", "+0000", "+00", "-00:00", "-0000", "-00")
-_FIXED_ZONES = ("UTC", "Etc/", "GMT", "Z", "+", "-")
 
 
 def is_parquet(file: Path) -> bool:
@@ -120,91 +111,3 @@ def _column(values: Any) -> pl.Series:
         plain = [None if isinstance(value, float) and value != value else value for value in plain]
         return pl.Series(plain, strict=True)
     return pl.Series(array.astype(str).tolist() if array.dtype.kind == "U" else array)
-
-
-def naive_time(times: pl.Series, where: str) -> pl.Series:
-    """Read a column of times as naive microseconds, whatever ISO form it comes in.
-
-    Accepted: datetimes and dates, and strings ``2019-01-01``, ``2019-01-01 05:00``, ``2019-01-01T05:00:00``, with or
-    without fractions of a second, mixed row by row; bare dates are midnight. One zone suffix for all rows is dropped:
-    the wall-clock hour is kept as it is written.
-
-    Parameters
-    ----------
-    times : polars.Series
-        Shape (n,), strings, dates or datetimes.
-    where : str
-        What to call the table in messages.
-
-    Returns
-    -------
-    polars.Series
-        Shape (n,), ``Datetime("us")`` without zone.
-
-    Raises
-    ------
-    EvaluationError
-        On missing times, unreadable times, mixed zones, or a zone with summer time.
-    """
-    kind = times.dtype
-    if kind == pl.Datetime:
-        zone = getattr(kind, "time_zone", None)
-        if zone is not None and not zone.startswith(_FIXED_ZONES):
-            raise EvaluationError(
-                f"{where}: the times are in the zone {zone}, where the clock may jump. Convert them to local "
-                "standard time without a zone."
-            )
-        found = times.dt.replace_time_zone(None) if zone is not None else times
-        found = found.cast(NAIVE_TIME)
-    elif kind == pl.Date:
-        found = times.cast(NAIVE_TIME)
-    elif kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
-        found = _from_strings(times, where)
-    else:
-        raise EvaluationError(
-            f"{where}: the column '{TIME}' holds {kind}, not times. Give dates, datetimes or ISO strings such as "
-            "2019-01-01 05:00:00."
-        )
-    missing = found.null_count()
-    if missing:
-        row = found.is_null().arg_max()
-        raise EvaluationError(
-            f"{where}: {missing} of {len(found)} times are missing, first in row {row}. Drop these rows."
-        )
-    return found
-
-
-def _from_strings(times: pl.Series, where: str) -> pl.Series:
-    if isinstance(times.dtype, pl.Categorical | pl.Enum):
-        times = times.cast(pl.String)
-    plain = times.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
-    if plain.null_count() == 0:
-        return plain
-    parts = times.str.extract_groups(_ISO).struct.unnest()
-    readable = parts["date"].is_not_null()
-    clock = parts["clock"].fill_null("00:00:00").str.replace(",", ".", literal=True)
-    clock = pl.select(pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock)).to_series()
-    found = (parts["date"] + "T" + clock).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us")
-    bad = times.is_not_null() & (~readable | found.is_null())
-    if bad.any():
-        raise EvaluationError(
-            f"{where}: {bad.sum()} of {len(times)} times cannot be read, such as "
-            f"'{times.filter(bad)[0]}'. Write them like 2019-01-01 05:00:00."
-        )
-    _one_zone(parts, times, where)
-    return found
-
-
-def _one_zone(parts: pl.DataFrame, times: pl.Series, where: str) -> None:
-    """Refuse mixed zones; a bare date has none and goes with any."""
-    zones = pl.select(
-        pl.when(parts["zone"].str.to_uppercase().is_in(_UTC_ZONES)).then(pl.lit("Z")).otherwise(parts["zone"])
-    ).to_series()
-    with_clock = parts["clock"].is_not_null()
-    kinds = zones.filter(with_clock).unique(maintain_order=True)
-    if len(kinds) > 1:
-        seen = [times.filter(with_clock & zones.eq_missing(kind))[0] for kind in kinds]
-        raise EvaluationError(
-            f"{where}: the times mix {len(kinds)} time zones, such as {examples(repr(one) for one in seen)}. "
-            "Write all of them in local standard time without a zone."
-        )

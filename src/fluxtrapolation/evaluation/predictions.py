@@ -16,17 +16,20 @@ import numpy.typing as npt
 import polars as pl
 
 from fluxtrapolation.errors import EvaluationError, SchemaVersionError, examples
-from fluxtrapolation.evaluation.intake import (
-    KNOWN,
-    NAIVE_TIME,
-    canonical_names,
-    foreign_frame,
-    is_parquet,
-    naive_time,
-    need_columns,
-    readable,
-)
+from fluxtrapolation.evaluation.intake import KNOWN, canonical_names, foreign_frame, is_parquet, need_columns
 from fluxtrapolation.evaluation.published import PublishedName, parse_predictions_name
+from fluxtrapolation.evaluation.sources import (
+    CsvSource,
+    FrameSource,
+    ParquetSource,
+    QuerySource,
+    Source,
+    is_compressed,
+    one_ahead,
+    read_csv,
+    unreadable,
+)
+from fluxtrapolation.evaluation.times import NAIVE_TIME, TimeReader, naive_time
 from fluxtrapolation.files import atomic_path
 from fluxtrapolation.schema import DOMAIN, QC, SCENARIO_ALIASES, SITE, TIME, Y_PRED, Y_TRUE
 
@@ -34,6 +37,8 @@ IDENTITY_KEY = "fluxtrapolation.identity"
 IDENTITY_VERSION = 1
 ROW_GROUP = 262_144
 """Rows of one Parquet row group: a few sites, the unit in which files are read back."""
+LARGE_CSV = 32 * 2**20
+"""Bytes above which a CSV file is not held in memory but read anew for every pass over its rows."""
 
 DomainKind = Literal["site", "site-year"]
 
@@ -139,19 +144,27 @@ class Predictions:
     """
 
     def __init__(
-        self, data: pl.DataFrame | pl.LazyFrame, identity: Identity | None = None, *, where: str = "The table"
+        self, data: pl.DataFrame | pl.LazyFrame | Source, identity: Identity | None = None, *, where: str = "The table"
     ):
-        self._lazy = data.lazy()
-        self.schema = self._lazy.collect_schema()
+        self._source: Source
+        if isinstance(data, pl.DataFrame):
+            self._source = FrameSource(data)
+        else:
+            self._source = QuerySource(data) if isinstance(data, pl.LazyFrame) else data
+        held = self._source.schema
+        self._naive = held.get(TIME) == NAIVE_TIME
+        self.schema = held if self._naive or TIME not in held else pl.Schema({**held, TIME: NAIVE_TIME})
         self.identity = identity
         self.where = where
-        if isinstance(data, pl.DataFrame):
-            self.__dict__["frame"] = data
 
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The whole table in memory."""
-        return self._lazy.collect()
+        full = self._source.collect()
+        if not self._naive and TIME in full.columns:
+            full = full.with_columns(naive_time(full[TIME], self.where).alias(TIME))
+        self._source, self._naive = FrameSource(full), True
+        return full
 
     @property
     def columns(self) -> list[str]:
@@ -159,9 +172,7 @@ class Predictions:
         return self.schema.names()
 
     def __len__(self) -> int:
-        if "frame" in self.__dict__:
-            return self.frame.height
-        return int(self._lazy.select(pl.len()).collect().item())
+        return self._source.count()
 
     def __repr__(self) -> str:
         who = self.identity
@@ -169,13 +180,30 @@ class Predictions:
         return f"<Predictions {name}: {len(self)} rows, columns {', '.join(self.columns)}>"
 
     def batches(self, columns: list[str], rows: int = ROW_GROUP) -> Iterator[pl.DataFrame]:
-        """Yield the named columns in pieces of about ``rows`` rows, in the order of the table."""
-        if "frame" in self.__dict__:
-            yield from self.frame.select(columns).iter_slices(rows)
-        elif hasattr(self._lazy, "collect_batches"):
-            yield from self._lazy.select(columns).collect_batches(chunk_size=rows, maintain_order=True)
-        else:
-            yield from self._lazy.select(columns).collect().iter_slices(rows)
+        """Yield the named columns in pieces of about ``rows`` rows, in the order of the table.
+
+        A file is read piece by piece, the next one while the last one is used; ``time`` comes as ``Datetime("us")``.
+
+        Raises
+        ------
+        EvaluationError
+            When the file cannot be read, or, after the last good piece, when times are missing, unreadable or in
+            mixed zones: with their number in the whole table.
+        """
+        pieces = self._timed(columns, rows)
+        yield from pieces if isinstance(self._source, FrameSource) else one_ahead(pieces)
+
+    def _timed(self, columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
+        reader = TimeReader(self.where)
+        for piece in self._source.pieces(columns, rows):
+            if TIME not in columns:
+                yield piece
+                continue
+            found = reader.read(piece[TIME])
+            # After a bad piece the others are only counted.
+            if reader.good:
+                yield piece if self._naive else piece.with_columns(found.alias(TIME))
+        reader.refuse_bad_times()
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -183,8 +211,8 @@ class Predictions:
 
         The identity comes from the Parquet metadata. For a file named like the published submissions,
         ``{scenario id}_{target}_{model}_val_{selection}_predictions.csv``, it comes from the name; anything else has
-        none. Parquet is known by its first bytes too, whatever the file is called; with the schema's column types it is
-        opened lazily.
+        none. Parquet is known by its first bytes too, whatever the file is called. Parquet and large CSV files are
+        opened lazily: their rows are read, and checked, when they are needed.
 
         Raises
         ------
@@ -199,8 +227,9 @@ class Predictions:
             raise EvaluationError(f"{file} is empty.")
         if file.suffix.lower() in (".parquet", ".pq") or is_parquet(file):
             lazy, identity = _open_parquet(file)
-            return cls(_shaped(lazy, file.name), identity or _identity_of_name(file), where=file.name)
-        return cls(_shaped(_open_csv(file), file.name), _identity_of_name(file), where=file.name)
+            source = ParquetSource(file, _typed(lazy, file.name))
+            return cls(source, identity or _identity_of_name(file), where=file.name)
+        return cls(_open_csv(file), _identity_of_name(file), where=file.name)
 
     @classmethod
     def from_frame(cls, frame: Any, identity: Identity | None = None, *, where: str = "The table") -> Self:
@@ -209,7 +238,7 @@ class Predictions:
         Columns ``time, y_true, y_pred`` and one of ``site_id`` and ``domain``; ``qc_mask`` optional. The aliases of
         the schema are understood (``env`` is ``domain``, ``site`` is ``site_id``).
         """
-        return cls(_shaped(foreign_frame(frame), where), identity, where=where)
+        return cls(_in_memory(foreign_frame(frame), where), identity, where=where)
 
     @classmethod
     def from_arrays(
@@ -240,7 +269,7 @@ class Predictions:
         if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise EvaluationError(f"The arrays must be one-dimensional and of equal length; they are {listed}.")
-        return cls(_shaped(foreign_frame(arrays), "The arrays"), identity, where="The arrays")
+        return cls(_in_memory(foreign_frame(arrays), "The arrays"), identity, where="The arrays")
 
     def write(self, path: str | Path) -> Path:
         """Write Parquet (zstd) with the identity in its metadata, under a temporary name first."""
@@ -264,32 +293,30 @@ def _open_parquet(file: Path) -> tuple[pl.LazyFrame, Identity | None]:
     return lazy, None if text is None else Identity.from_json(text)
 
 
-def _open_csv(file: Path) -> pl.DataFrame:
+def _open_csv(file: Path) -> pl.DataFrame | CsvSource:
     with file.open("rb") as handle:
-        start = handle.read(200).lstrip().lower()
+        header = handle.readline(2**20)
+        start = (header + handle.read(200))[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise EvaluationError(f"{file} is a web page, not a table: the download failed. Fetch it again.")
     try:
-        header = pl.read_csv(file, n_rows=0, glob=False)
-        names = canonical_names(header.columns, file.name)
-        known = {names.get(name, name): name for name in header.columns}
-        need_columns(known, (TIME, Y_TRUE, Y_PRED), file.name)
+        columns = pl.read_csv(file, n_rows=0, glob=False).columns
+        names = canonical_names(columns, file.name)
+        known = {names.get(name, name): name for name in columns if names.get(name, name) in KNOWN}
+        need_columns([names.get(name, name) for name in columns], (TIME, Y_TRUE, Y_PRED), file.name)
         kinds: dict[str, Any] = {
-            known[name]: kind
-            for name, kind in ((SITE, pl.String), (DOMAIN, pl.String), (TIME, pl.String), (Y_TRUE, pl.Float64))
-            if name in known
-        } | {known[Y_PRED]: pl.Float64}
-        keep = [name for name in header.columns if names.get(name, name) in KNOWN]
-        return pl.read_csv(
-            file,
-            columns=keep,
-            schema_overrides=kinds,
-            null_values=["", "NA", "NaN", "nan", "null", "None"],
-            glob=False,
-        )
-    except (pl.exceptions.ComputeError, pl.exceptions.NoDataError) as error:
-        reason = readable(str(error).splitlines()[0], limit=200)
-        raise EvaluationError(f"{file} cannot be read as a CSV table of predictions: {reason}") from error
+            known[name]: pl.Float64 if name in (Y_TRUE, Y_PRED) else pl.String for name in known if name != QC
+        }
+        large = file.stat().st_size > LARGE_CSV and not is_compressed(start) and header.count(b'"') % 2 == 0
+        if not large:
+            return _in_memory(read_csv(file, list(known.values()), kinds), file.name)
+    except pl.exceptions.PolarsError as error:
+        raise EvaluationError(unreadable(file, "CSV", error)) from error
+    if QC in known:
+        kinds[known[QC]] = pl.Float64
+    source = CsvSource(file, header, known, kinds)
+    _need_shape(source.schema, file.name)
+    return source
 
 
 def _identity_of_name(file: Path) -> Identity | None:
@@ -299,24 +326,32 @@ def _identity_of_name(file: Path) -> Identity | None:
     return Identity(name.scenario, name.target, name.model, name.selection, notes="identity parsed from the file name")
 
 
-def _shaped(frame: pl.DataFrame | pl.LazyFrame, where: str) -> pl.DataFrame | pl.LazyFrame:
-    """Give a table the schema's names and types; stay lazy when the types are right already."""
-    names = canonical_names(frame.collect_schema().names(), where)
-    frame = frame.rename(names)
+def _in_memory(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Give a frame the schema's names and types."""
+    typed = _typed(frame.lazy(), where).collect()
+    if typed.schema[TIME] == NAIVE_TIME:
+        return typed
+    return typed.with_columns(naive_time(typed[TIME], where).alias(TIME))
+
+
+def _typed(frame: pl.LazyFrame, where: str) -> pl.LazyFrame:
+    """Give a table the schema's names, and types that can be reckoned with; the times stay as they are."""
+    frame = frame.rename(canonical_names(frame.collect_schema().names(), where))
     schema = frame.collect_schema()
-    need_columns(schema, (TIME, Y_TRUE, Y_PRED), where)
-    if SITE not in schema and DOMAIN not in schema:
-        need_columns(schema, (SITE,), where)
+    _need_shape(schema, where)
     for name in (Y_TRUE, Y_PRED):
         if not schema[name].is_numeric() and schema[name] != pl.Null:
             raise EvaluationError(f"{where}: the column '{name}' holds {schema[name]}, not numbers.")
     casts = [pl.col(name).cast(pl.Float64) for name in (Y_TRUE, Y_PRED) if not schema[name].is_float()]
     text = (pl.String, pl.Categorical, pl.Enum)
     casts += [pl.col(name).cast(pl.String) for name in (SITE, DOMAIN) if name in schema and schema[name] not in text]
-    if QC in schema and schema[QC] != pl.Int8:
-        casts.append(pl.col(QC).cast(pl.Int8))
-    frame = frame.with_columns(casts)
-    if schema[TIME] == NAIVE_TIME:
-        return frame
-    full = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    return full.with_columns(naive_time(full[TIME], where).alias(TIME))
+    if QC in schema and not schema[QC].is_numeric():
+        # What is no number becomes null, and is refused as a flag that is neither 0 nor 1 when flags are needed.
+        casts.append(pl.col(QC).cast(pl.Int8 if schema[QC] == pl.Boolean else pl.Float64, strict=False))
+    return frame.with_columns(casts)
+
+
+def _need_shape(schema: pl.Schema, where: str) -> None:
+    need_columns(schema, (TIME, Y_TRUE, Y_PRED), where)
+    if SITE not in schema and DOMAIN not in schema:
+        need_columns(schema, (SITE,), where)

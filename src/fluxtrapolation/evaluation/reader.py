@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fluxtrapolation.errors import EvaluationError, FluxtrapolationWarning, MissingColumnError, examples
-from fluxtrapolation.evaluation.accumulate import Block, Labels
-from fluxtrapolation.evaluation.intake import NAIVE_TIME, naive_time
+from fluxtrapolation.errors import EvaluationError, MissingColumnError, examples
+from fluxtrapolation.evaluation.blocks import Block, Labels
 from fluxtrapolation.evaluation.layout import Layout
 from fluxtrapolation.evaluation.predictions import Predictions
 from fluxtrapolation.schema import QC, SITE, TIME, Y_PRED, Y_TRUE
@@ -45,9 +43,20 @@ class Reader:
         Blank both values of every hour that was not measured, and of every hour that lacks one of them.
     allow_missing : bool
         Leave out rows whose prediction is missing; they are counted in ``missing.count``.
+    fill : polars.Expr, optional
+        The labels with what is missing filled (see :func:`fill_labels`). Without it, reading stops at the first piece
+        that lacks labels, with ``labels_missing`` set.
     """
 
-    def __init__(self, table: Predictions, layout: Layout, *, measured_only: bool, allow_missing: bool) -> None:
+    def __init__(
+        self,
+        table: Predictions,
+        layout: Layout,
+        *,
+        measured_only: bool,
+        allow_missing: bool,
+        fill: pl.Expr | None = None,
+    ) -> None:
         self._table, self._layout = table, layout
         self._measured_only, self._allow_missing = measured_only, allow_missing
         self.sites, self.labels = Labels(), Labels()
@@ -58,27 +67,28 @@ class Reader:
                 f"{table.where} has no column '{QC}', which the protocol 'measured' needs. Join it from the store "
                 "(--store towers/), or use the protocol 'paper'."
             )
-        self._fill: pl.Expr | None = None
-        if layout.label is not None:
-            self._fill = fill_labels(table, layout.label, has_site=layout.has_site)
+        self._fill = fill
+        self.labels_missing = False
 
     def blocks(self) -> Iterator[Block]:
         """Yield the table piece by piece."""
-        unit = self._layout.label if self._layout.label is not None and not self._layout.has_site else SITE
+        label = self._layout.label
+        unit = label if label is not None and not self._layout.has_site else SITE
         columns = list(dict.fromkeys([unit, TIME, Y_TRUE, Y_PRED]))
-        if self._layout.label is not None and self._layout.label not in columns:
-            columns.append(self._layout.label)
+        if label is not None and label not in columns:
+            columns.append(label)
         if self._measured_only:
             columns.append(QC)
         for piece in self._table.batches(columns):
-            if self._fill is not None and self._layout.label is not None:
-                piece = piece.with_columns(self._fill.alias(self._layout.label))
+            if label is not None and self._fill is None and piece[label].null_count():
+                self.labels_missing = True
+                return
+            if label is not None and self._fill is not None:
+                piece = piece.with_columns(self._fill.alias(label))
             if piece.height:
                 yield self._block(piece, unit)
 
     def _block(self, piece: pl.DataFrame, unit: str) -> Block:
-        if piece[TIME].null_count() or piece[TIME].dtype != NAIVE_TIME:
-            piece = piece.with_columns(naive_time(piece[TIME], self._table.where).alias(TIME))
         true, pred = _floats(piece[Y_TRUE]), _floats(piece[Y_PRED])
         if not (np.isfinite(true).all() and np.isfinite(pred).all()):
             infinite = np.isinf(true) | np.isinf(pred)
@@ -112,7 +122,7 @@ class Reader:
     def _measured(self, piece: pl.DataFrame) -> npt.NDArray[np.bool_]:
         flag = piece[QC]
         good = flag == 1
-        odd = (flag.is_null() | ~flag.is_in([0, 1])).to_numpy()
+        odd = (~(good | (flag == 0))).fill_null(True).to_numpy()
         if odd.any():
             self._flag.note(odd, piece)
         return good.fill_null(False).to_numpy()
@@ -140,18 +150,13 @@ def _floats(column: pl.Series) -> npt.NDArray[np.float64]:
     return (wide.fill_null(float("nan")) if wide.null_count() else wide).to_numpy()
 
 
-def fill_labels(table: Predictions, label: str, *, has_site: bool) -> pl.Expr | None:
+def fill_labels(table: Predictions, label: str, *, has_site: bool) -> pl.Expr:
     """How to fill missing labels: by the site or the site-year, if that is what all others are.
-
-    Returns
-    -------
-    polars.Expr or None
-        None where no label is missing.
 
     Raises
     ------
     EvaluationError
-        When labels are missing and the others are of another kind.
+        When the others are of another kind.
     """
     name = pl.col(label).cast(pl.String)
     missing = total = 0
@@ -168,8 +173,6 @@ def fill_labels(table: Predictions, label: str, *, has_site: bool) -> pl.Expr | 
         if by_site or by_year:
             agree = piece.select(by_site=(name == site).all(), by_year=(name == year).all()).row(0)
             by_site, by_year = by_site and agree[0], by_year and agree[1]
-    if not missing:
-        return None
     if by_site and missing < total:
         return name.fill_null(site)
     if by_year and missing < total:
@@ -178,25 +181,4 @@ def fill_labels(table: Predictions, label: str, *, has_site: bool) -> pl.Expr | 
         f"{table.where}: {missing} of {total} labels in the column '{label}' are missing (first: "
         f"{examples(f'{key} {value}' for key, value in example.items())}), and the others are neither the site nor "
         "the site-year, so they cannot be filled. Fill them, or leave out the column and give domain='site'."
-    )
-
-
-def warn_of_duplicates(table: Predictions) -> None:
-    """Warn of (site, time) pairs that are there more than once, with their number and one of them.
-
-    Warns
-    -----
-    FluxtrapolationWarning
-    """
-    pieces = list(table.batches([SITE, TIME]))
-    repeated = pl.concat(pieces).group_by(SITE, TIME).len().filter(pl.col("len") > 1)
-    if repeated.height == 0:
-        return
-    extra = int(repeated["len"].sum()) - repeated.height
-    site, time, _ = repeated.sort(pl.col(SITE).cast(pl.String), TIME).row(0)
-    warnings.warn(
-        f"{table.where}: {extra} rows repeat a (site, time) pair, {repeated.height} pairs in all, such as ({site}, "
-        f"{time}). Each row counts. Drop the repeats if they are a mistake.",
-        FluxtrapolationWarning,
-        stacklevel=3,
     )

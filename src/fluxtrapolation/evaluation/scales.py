@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fluxtrapolation.errors import EvaluationError
-from fluxtrapolation.evaluation.accumulate import Days, year_of
+from fluxtrapolation.evaluation.days import Days, year_of
 from fluxtrapolation.evaluation.statistics import Floats, Integers, Shift, run_lengths, run_mean, run_starts, run_sum
 
 Flags = npt.NDArray[np.bool_]
@@ -105,11 +105,23 @@ class Daily:
 
 @dataclass(frozen=True)
 class Entries:
-    """The value pairs of one scale, shape (n,), sorted by group, and the first row of every group."""
+    """The value pairs of one scale, sorted by group, each of shape (n,).
+
+    Parameters
+    ----------
+    true, pred : ndarray
+        Shifted values, NaN where missing.
+    group : ndarray
+        Number of the group.
+    step : ndarray
+        Where in time: the day (daily, anom), the first day of the week, month or year (weekly, monthly, iav) as days
+        since 1970-01-01, the day of the year from 1 to 366 (seasonal), 0 (site-mean).
+    """
 
     true: Floats
     pred: Floats
     group: Integers
+    step: Integers
 
 
 def is_daily(days: Days, group: Integers) -> bool:
@@ -163,32 +175,33 @@ def _ratio(total: Floats, n: Floats) -> Floats:
 
 def daily(d: Daily, _: Thresholds) -> Entries:
     """Daily means; T is missing on days that are not valid."""
-    return Entries(d.true, d.pred, d.group)
+    return Entries(d.true, d.pred, d.group, d.day)
 
 
-def _blocks(d: Daily, block: Integers, least: int) -> Entries:
+def _blocks(d: Daily, first_day: Integers, least: int) -> Entries:
     """Means of days over blocks of the calendar: T over valid days, P over all days that have one."""
-    starts = run_starts(d.group, block)
+    starts = run_starts(d.group, first_day)
     true = run_mean(d.true, starts, least=least)
     pred = run_mean(d.pred, starts)
-    return Entries(true, np.where(np.isnan(true), np.nan, pred) if d.paired else pred, d.group[starts])
+    pred = np.where(np.isnan(true), np.nan, pred) if d.paired else pred
+    return Entries(true, pred, d.group[starts], first_day[starts])
 
 
 def weekly(d: Daily, t: Thresholds) -> Entries:
     """ISO weeks, Monday to Sunday, of at least 4 valid days; 1970-01-01 was a Thursday."""
-    return _blocks(d, (d.day + 3) // 7, t.days_per_week)
+    return _blocks(d, (d.day + 3) // 7 * 7 - 3, t.days_per_week)
 
 
 def monthly(d: Daily, t: Thresholds) -> Entries:
     """Calendar months of at least 15 valid days."""
-    return _blocks(d, d.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64), t.days_per_month)
+    month = d.day.astype("datetime64[D]").astype("datetime64[M]")
+    return _blocks(d, month.astype("datetime64[D]").astype(np.int64), t.days_per_month)
 
 
 def _seasons(d: Daily, t: Thresholds) -> tuple[Integers, Integers, Floats, Floats]:
     """Group, day of the year, T and P of the mean seasonal cycle over valid days."""
     has = d.valid
-    new_year = (d.year[has] - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    season = d.day[has] - new_year + 1
+    season = d.day[has] - _new_year(d.year[has]) + 1
     order = np.lexsort((d.year[has], season, d.group[has]))
     group, season = d.group[has][order], season[order]
     starts = run_starts(group, season)
@@ -201,28 +214,32 @@ def _seasons(d: Daily, t: Thresholds) -> tuple[Integers, Integers, Floats, Float
 
 def seasonal(d: Daily, t: Thresholds) -> Entries:
     """Mean seasonal cycle: per day of the year (1 to 366) the mean over at least 2 valid years."""
-    group, _, true, pred = _seasons(d, t)
-    return Entries(true, pred, group)
+    group, season, true, pred = _seasons(d, t)
+    return Entries(true, pred, group, season)
 
 
 def anom(d: Daily, t: Thresholds) -> Entries:
     """Daily anomalies: every day minus the mean seasonal cycle of its site."""
     group, season, true, pred = _seasons(d, t)
-    new_year = (d.year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    wanted = d.group * 367 + d.day - new_year + 1
+    wanted = d.group * 367 + d.day - _new_year(d.year) + 1
     key = group * 367 + season
     if len(key) == 0:
         missing = np.full(len(d.day), np.nan)
-        return Entries(missing, missing, d.group)
+        return Entries(missing, missing, d.group, d.day)
     row = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
     found = key[row] == wanted
     true = d.true - np.where(found, true[row], np.nan)
     pred = d.pred - np.where(found, pred[row], np.nan)
-    return Entries(true, np.where(np.isnan(true), np.nan, pred) if d.paired else pred, d.group)
+    return Entries(true, np.where(np.isnan(true), np.nan, pred) if d.paired else pred, d.group, d.day)
 
 
-def _years(d: Daily, least: int) -> tuple[Integers, Floats, Floats]:
-    """Group, T and P of the yearly means over valid days; T is missing with fewer than ``least`` of them."""
+def _new_year(year: Integers) -> Integers:
+    """First of January of calendar years, as days since 1970-01-01."""
+    return (year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+
+
+def _years(d: Daily, least: int) -> tuple[Integers, Integers, Floats, Floats]:
+    """Group, year, T and P of the yearly means over valid days; T is missing with fewer than ``least`` of them."""
     has = d.valid
     group, year = d.group[has], d.year[has]
     starts = run_starts(group, year)
@@ -230,7 +247,7 @@ def _years(d: Daily, least: int) -> tuple[Integers, Floats, Floats]:
     pred = run_mean(d.pred[has], starts)
     if d.paired:
         pred = np.where(np.isnan(true), np.nan, pred)
-    return group[starts], true, pred
+    return group[starts], year[starts], true, pred
 
 
 def iav(d: Daily, t: Thresholds) -> Entries:
@@ -239,7 +256,7 @@ def iav(d: Daily, t: Thresholds) -> Entries:
     ``paper`` centres T on years of at least 183 valid days and P on all years; ``measured`` centres both on the same
     years and needs two of them.
     """
-    group, true, pred = _years(d, t.days_per_year)
+    group, year, true, pred = _years(d, t.days_per_year)
     starts = run_starts(group)
     years = run_lengths(starts, len(group))
     true = true - np.repeat(run_mean(true, starts), years)
@@ -247,14 +264,14 @@ def iav(d: Daily, t: Thresholds) -> Entries:
     if d.paired:
         short = np.repeat(run_sum(np.isfinite(true), starts) < t.years_per_site, years)
         true, pred = np.where(short, np.nan, true), np.where(short, np.nan, pred)
-    return Entries(true, pred, group)
+    return Entries(true, pred, group, _new_year(year))
 
 
 def site_mean(d: Daily, t: Thresholds) -> Entries:
     """Mean of the domain: the unweighted mean of its yearly means (``measured``: of the years valid at iav)."""
-    group, true, pred = _years(d, t.days_per_year if d.paired else 1)
+    group, _, true, pred = _years(d, t.days_per_year if d.paired else 1)
     starts = run_starts(group)
-    return Entries(run_mean(true, starts), run_mean(pred, starts), group[starts])
+    return Entries(run_mean(true, starts), run_mean(pred, starts), group[starts], np.zeros(len(starts), np.int64))
 
 
 AGGREGATED: Final[dict[str, tuple[Callable[[Daily, Thresholds], Entries], bool]]] = {
@@ -272,13 +289,15 @@ ANOMALIES: Final = ("anom", "iav")
 """Scales whose values are differences, so that no constant is left to put back."""
 
 
-def why_empty(scale: str, d: Daily, t: Thresholds) -> list[str]:
-    """For every group the reason why ``scale`` has no observed value, where it has none."""
+def why_empty(scale: str, d: Daily, t: Thresholds, groups: Integers) -> list[str]:
+    """For each of the given groups the reason why ``scale`` has no observed value for it."""
+    if len(groups) == 0:
+        return []
     days, years = d.valid_days(), d.valid_years()
-    group, true, _ = _years(d, t.days_per_year)
+    group, _, true, _ = _years(d, t.days_per_year)
     long_years = np.bincount(group[np.isfinite(true)], minlength=len(d.starts))
     out = []
-    for one in range(len(d.starts)):
+    for one in groups:
         if d.hours[one] == 0:
             out.append("no_observations")
         elif days[one] == 0:

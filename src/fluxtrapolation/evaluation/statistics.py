@@ -7,7 +7,7 @@ come with a constant subtracted (``shift``), so that nothing is lost on series s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,8 @@ class Moments:
         Means of the shifted values.
     m2_true, m2_pred, c_true_pred : ndarray
         Centred sums of squares and products.
+    m2_error : ndarray
+        Centred sum of squares of E = T - P.
     sum_e, sum_e2, sum_abs_e : ndarray
         Sums of E = T - P, of its square and its absolute value.
     sum_abs_true : ndarray
@@ -102,6 +104,7 @@ class Moments:
     m2_true: Floats
     m2_pred: Floats
     c_true_pred: Floats
+    m2_error: Floats
     sum_e: Floats
     sum_e2: Floats
     sum_abs_e: Floats
@@ -126,6 +129,10 @@ class Moments:
         """Where P does not vary."""
         return _flat(self.m2_pred, self.n, self.max_abs_pred, self.floor_pred)
 
+    def single_pair(self) -> npt.NDArray[np.bool_]:
+        """Where there is one pair only, about which nothing can vary."""
+        return np.asarray(self.n < 2)
+
     def zero_mean_true(self) -> npt.NDArray[np.bool_]:
         """Where the mean of T is zero up to rounding."""
         n = np.maximum(self.n, 1.0)
@@ -135,6 +142,21 @@ class Moments:
     def take(self, rows: npt.NDArray[Any]) -> Moments:
         """The groups at ``rows``."""
         return Moments(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def moved(self, shift: Shift) -> Moments:
+        """The same statistics with other constants subtracted, as :func:`merge` needs them within a group."""
+        return replace(
+            self,
+            shift_true=shift.true,
+            shift_pred=shift.pred,
+            mean_true=self.mean_true + (self.shift_true - shift.true),
+            mean_pred=self.mean_pred + (self.shift_pred - shift.pred),
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Moments]) -> Moments:
+        """The groups of several, one after the other."""
+        return Moments(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Moments)))
 
 
 def _flat(m2: Floats, n: Floats, largest: Floats, floor: Floats) -> npt.NDArray[np.bool_]:
@@ -182,21 +204,40 @@ def moments(true: Floats, pred: Floats, starts: Integers, shift: Shift, error: F
     n = n_samples if complete else run_sum(paired, starts)
     safe = np.maximum(n, 1.0)
 
+    missing = paired if complete else ~paired
+    scratch = np.empty(len(true))
+
     def kept(values: Floats) -> Floats:
-        return values if complete else np.where(paired, values, 0.0)
+        """The values of pairs, 0 elsewhere; in place where the array is ours."""
+        if not complete:
+            values[missing] = 0.0
+        return values
 
-    def each(values: Floats) -> Floats:
-        return np.repeat(values, rows)
+    def moved(values: Floats, by: Floats) -> Floats:
+        """The values plus a constant of their run. (Large arrays are used again: new ones cost more than the sum.)"""
+        out = np.repeat(by, rows)
+        np.add(values, out, out=out)
+        return kept(out)
 
-    mean_true = run_sum(kept(true), starts) / safe
-    mean_pred = run_sum(kept(pred), starts) / safe
-    from_true, from_pred = kept(true - each(mean_true)), kept(pred - each(mean_pred))
+    def product(one: Floats, other: Floats) -> Floats:
+        np.multiply(one, other, out=scratch)
+        return run_sum(scratch, starts)
+
+    mean_true = run_sum(true if complete else np.where(paired, true, 0.0), starts) / safe
+    mean_pred = run_sum(pred if complete else np.where(paired, pred, 0.0), starts) / safe
+    from_true, from_pred = moved(true, -mean_true), moved(pred, -mean_pred)
     left_true, left_pred = run_sum(from_true, starts), run_sum(from_pred, starts)
-    if error is None:
-        error = true - pred + each(shift.true - shift.pred)
-    e = kept(error)
-    size = np.abs(e)
-    absolute = np.abs(kept(true + each(shift.true)))
+    e = kept(error.copy() if error is not None else moved(true - pred, shift.true - shift.pred))
+    sum_e = run_sum(e, starts)
+    from_error = moved(e, -sum_e / safe)
+    left_error = run_sum(from_error, starts)
+    m2_error = np.maximum(product(from_error, from_error) - left_error**2 / safe, 0.0)
+    sum_e2 = product(e, e)
+    sum_abs_e = run_sum(np.abs(e, out=e), starts)
+    absolute = moved(true, shift.true)
+    np.abs(absolute, out=absolute)
+    absolute_pred = moved(pred, shift.pred)
+    np.abs(absolute_pred, out=absolute_pred)
     return Moments(
         n_samples=n_samples,
         n_true=n if complete else run_sum(has_true, starts),
@@ -207,15 +248,16 @@ def moments(true: Floats, pred: Floats, starts: Integers, shift: Shift, error: F
         mean_true=mean_true + left_true / safe,
         mean_pred=mean_pred + left_pred / safe,
         # What the rounded means left over is taken off again.
-        m2_true=np.maximum(run_sum(from_true**2, starts) - left_true**2 / safe, 0.0),
-        m2_pred=np.maximum(run_sum(from_pred**2, starts) - left_pred**2 / safe, 0.0),
-        c_true_pred=run_sum(from_true * from_pred, starts) - left_true * left_pred / safe,
-        sum_e=run_sum(e, starts),
-        sum_e2=run_sum(e**2, starts),
-        sum_abs_e=run_sum(size, starts),
+        m2_true=np.maximum(product(from_true, from_true) - left_true**2 / safe, 0.0),
+        m2_pred=np.maximum(product(from_pred, from_pred) - left_pred**2 / safe, 0.0),
+        c_true_pred=product(from_true, from_pred) - left_true * left_pred / safe,
+        m2_error=m2_error,
+        sum_e=sum_e,
+        sum_e2=sum_e2,
+        sum_abs_e=sum_abs_e,
         sum_abs_true=run_sum(absolute, starts),
         max_abs_true=run_max(absolute, starts),
-        max_abs_pred=run_max(np.abs(kept(pred + each(shift.pred))), starts),
+        max_abs_pred=run_max(absolute_pred, starts),
         floor_true=shift.floor_true,
         floor_pred=shift.floor_pred,
     )
@@ -258,4 +300,6 @@ def merge(parts: Sequence[Moments], groups: Sequence[Integers]) -> tuple[Integer
         out[f"mean_{side}"] = mean
         out[f"m2_{side}"] = run_sum(every[f"m2_{side}"] + every["n"] * away[side] ** 2, starts)
     out["c_true_pred"] = run_sum(every["c_true_pred"] + every["n"] * away["true"] * away["pred"], starts)
+    off = every["sum_e"] / np.maximum(every["n"], 1.0) - np.repeat(out["sum_e"] / safe, rows)
+    out["m2_error"] = run_sum(every["m2_error"] + every["n"] * off**2, starts)
     return key[starts], Moments(**out)

@@ -52,6 +52,21 @@ def get_summary(name: str, *, higher_is_better: bool = False) -> Summary:
     return lambda values: _tail_mean(values, share, higher_is_better=higher_is_better)
 
 
+def need_worst(summary: str, metric: str) -> None:
+    """Refuse ``worst`` and ``cvarNN`` of a metric that is wrong on both sides of its best value.
+
+    Raises
+    ------
+    EvaluationError
+    """
+    kind = get_metric(metric)
+    if kind.two_sided and (summary == "worst" or summary.startswith("cvar")):
+        raise EvaluationError(
+            f"{metric} is best at {kind.best:g} and worse on both sides of it, so '{summary}' has no direction. Take a "
+            "quantile on either side, such as q05 and q95, or an error such as mae."
+        )
+
+
 def _tail_mean(values: Floats, share: float, *, higher_is_better: bool) -> float:
     worst_first = np.sort(values) if higher_is_better else np.sort(values)[::-1]
     weight = np.clip(share * len(values) - np.arange(len(values)), 0.0, 1.0)
@@ -101,10 +116,12 @@ def summarise(
         raise EvaluationError(f"The scores have no column '{unknown[0]}' to group by.")
     if scales is not None:
         table = table.filter(pl.col("scale").is_in(list(scales)))
-    keys = [*CELL, "model", "selection", *by]
+    keys = list(dict.fromkeys([*CELL, "model", "selection", *by]))
+    by = keys[5:]
     need_one_test_set(table, runs, by=by)
     need_one_run(table, keys, runs)
     function = get_summary(summary, higher_is_better=kind.higher_is_better)
+    need_worst(summary, metric)
     grouped = table.group_by(keys, maintain_order=True).agg(
         pl.col(metric).drop_nulls().alias("values"), pl.col(metric).null_count().alias("n_null")
     )
@@ -157,19 +174,49 @@ def skill(
         domains than the baseline.
     """
     known = as_scores(scores)
-    kind = get_metric(metric)
-    if kind.best != 0.0 or metric in ("bias", "relative_bias"):
-        raise EvaluationError(f"Skill needs an error such as rmse or mae, not {metric}.")
+    need_error(known.frame, metric)
     table = summarise(known, summary=summary, scales=scales, metric=metric)
-    reference = _baseline(table, baseline, baseline_selection).select(*CELL, pl.col("value").alias("baseline"))
-    need_same_domains(known.frame, _baseline(known.frame, baseline, baseline_selection))
-    cells = table.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left").with_columns(
-        skill=pl.when(pl.col("baseline") > 0).then(1 - pl.col("value") / pl.col("baseline"))
-    )
+    return skill_of(table, known.frame, baseline=baseline, baseline_selection=baseline_selection)
+
+
+def skill_of(summaries: pl.DataFrame, rows: pl.DataFrame, *, baseline: str, baseline_selection: str) -> Skill:
+    """Skill from summaries, one row per (cell, model, selection), and the rows of scores they are of.
+
+    Raises
+    ------
+    EvaluationError
+        As :func:`skill`.
+    """
+    reference = baseline_rows(summaries, baseline, baseline_selection).select(*CELL, pl.col("value").alias("baseline"))
+    need_same_domains(rows, baseline_rows(rows, baseline, baseline_selection))
+    cells = summaries.join(reference, on=CELL, how="left", nulls_equal=True, maintain_order="left")
+    value, base = (cells[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("value", "baseline"))
+    found = np.full(len(value), np.nan)
+    np.divide(value, base, out=found, where=base > 0)  # exactly 1 for the baseline itself
+    cells = cells.with_columns(pl.Series("skill", 1 - found, dtype=pl.Float64).fill_nan(None))
     return Skill(cells, _overall(cells))
 
 
-def _baseline(table: pl.DataFrame, model: str, selection: str) -> pl.DataFrame:
+def is_error(table: pl.DataFrame, metric: str) -> bool:
+    """Whether a metric is an error: 0 or more, and best at 0."""
+    kind = get_metric(metric)
+    if kind.best != 0.0 or kind.two_sided:
+        return False
+    return metric not in table.columns or not bool((table[metric] < 0).any())
+
+
+def need_error(table: pl.DataFrame, metric: str) -> None:
+    """Refuse a metric of which a ratio says nothing.
+
+    Raises
+    ------
+    EvaluationError
+    """
+    if not is_error(table, metric):
+        raise EvaluationError(f"Skill needs an error such as rmse or mae, not {metric}.")
+
+
+def baseline_rows(table: pl.DataFrame, model: str, selection: str) -> pl.DataFrame:
     """The baseline's rows of a table, whether of scores or of summaries."""
     named = table.filter(pl.col("model") == model)
     rows = named.filter(pl.col("selection") == selection)
@@ -283,4 +330,71 @@ def pivot(
     return joined.select("model", "selection", "skill_score", *cells, *note).rename(names)
 
 
-__all__ = ["RUN", "Skill", "get_summary", "pivot", "skill", "summarise"]
+def pivot_intervals(
+    scores: Scores | pl.DataFrame,
+    wide: pl.DataFrame,
+    *,
+    target: str | None = None,
+    baseline: str | None = "lr",
+    baseline_selection: str = "mean",
+    summary: str = "median",
+    scales: Sequence[str] | None = BOARD_SCALES,
+    metric: str = "rmse",
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Lower and upper ends for every number of a pivot, as two tables of its shape; null where there is no bound.
+
+    Cells as in :func:`~fluxtrapolation.evaluation.intervals`, skill scores as in
+    :func:`~fluxtrapolation.evaluation.rank`.
+
+    Parameters
+    ----------
+    wide : polars.DataFrame
+        From :func:`pivot` with the same arguments and ``columns="own"``.
+    level : float
+    draws, seed : int
+
+    Raises
+    ------
+    EvaluationError
+        As :func:`pivot`.
+    """
+    from fluxtrapolation.evaluation.certainty.intervals import intervals
+    from fluxtrapolation.evaluation.certainty.rank import skill_ends
+
+    known = as_scores(scores)
+    part = known if target is None else Scores(known.frame.filter(pl.col("target") == target), known.meta)
+    named = intervals(
+        part, summary=summary, scales=scales, metric=metric, level=level, draws=draws, seed=seed
+    ).with_columns(pl.format("{}/{}", pl.col("scenario").fill_null("unnamed"), "scale").alias("cell"))
+    ends = {end: named.pivot("cell", index=["model", "selection"], values=end) for end in ("low", "high")}
+    if baseline is not None and wide["skill_score"].count() > 1:
+        skills = skill_ends(
+            part,
+            summary=summary,
+            baseline=baseline,
+            baseline_selection=baseline_selection,
+            scales=scales,
+            metric=metric,
+            level=level,
+            draws=draws,
+            seed=seed,
+        )
+        for end, table in ends.items():
+            score = skills.select("model", "selection", pl.col(end).alias("skill_score"))
+            ends[end] = table.join(score, on=["model", "selection"], how="left", nulls_equal=True)
+    found = []
+    for table in ends.values():
+        held = wide.select("model", "selection").join(
+            table, on=["model", "selection"], how="left", nulls_equal=True, maintain_order="left"
+        )
+        columns = [
+            pl.col(name) if name in held.columns else pl.lit(None, pl.Float64).alias(name) for name in wide.columns
+        ]
+        found.append(held.select(columns))
+    return found[0], found[1]
+
+
+__all__ = ["RUN", "Skill", "get_summary", "pivot", "pivot_intervals", "skill", "summarise"]

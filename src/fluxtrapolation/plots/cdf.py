@@ -125,7 +125,7 @@ def draw_cdf(
     """Draw the distributions of one scale into a panel; see :func:`error_cdf`."""
     pooled = np.concatenate([np.asarray(found) for found in held.values()])
     positive = pooled[pooled > 0]
-    left, right = _limits(positive)
+    left, right = cdf_limits(positive)
     for height, word in ((0.5, "median"), (0.9, "90th percentile")):
         ax.axhline(height, color=style.MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         ax.annotate(
@@ -171,7 +171,7 @@ def draw_cdf(
     ax.set_ylabel("share of domains")
 
 
-def _limits(positive: npt.NDArray[np.float64]) -> tuple[float, float]:
+def cdf_limits(positive: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Ends of the error axis: from the 2nd percentile of all models' errors to their largest."""
     if not positive.size:
         return 0.0, 1.0

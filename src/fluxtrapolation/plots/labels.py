@@ -126,6 +126,22 @@ def significant(value: float | None, digits: int = 3) -> str:
     return number(value, decimals_for(value, digits))
 
 
+def interval(low: float | None, high: float | None, decimals: int) -> str:
+    """``1.10–1.41`` (``−0.10 to 0.41``), with a sign of comparison where one end is missing; empty where both are.
+
+    A missing end is an unbounded one: too few towers to say how far it reaches.
+    """
+    known_low = low is not None and math.isfinite(low)
+    known_high = high is not None and math.isfinite(high)
+    if known_low and known_high:
+        # A dash between numbers reads as a minus sign beside negative ones.
+        between = " to " if low is not None and low < 0 else "–"
+        return f"{number(low, decimals)}{between}{number(high, decimals)}"
+    if known_low:
+        return f"≥ {number(low, decimals)}"
+    return f"≤ {number(high, decimals)}" if known_high else ""
+
+
 def count(value: int | None) -> str:
     """A whole number with thin spaces between thousands."""
     return DASH if value is None else f"{value:,}".replace(",", "\u2009")
@@ -133,7 +149,7 @@ def count(value: int | None) -> str:
 
 def percent(value: float) -> str:
     """A share as whole per cent."""
-    return number(100.0 * value, 0) + "\u2009%"
+    return number(100.0 * value, 0) + "\u202f%"  # narrow, and never at the end of a line
 
 
 def duration(seconds: float | None) -> str:

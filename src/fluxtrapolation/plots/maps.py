@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -60,7 +60,7 @@ def equal_earth(lon: npt.ArrayLike, lat: npt.ArrayLike, *, middle: float = 0.0) 
 
 
 @cache
-def _land() -> tuple[tuple[Array, ...], ...]:
+def land_rings() -> tuple[tuple[Array, ...], ...]:
     """Land polygons: each a tuple of rings, a ring an array (points, 2) of lon, lat in degrees."""
     text = resources.files("fluxtrapolation.plots").joinpath("resources", "land-110m.json").read_text("utf-8")
     polygons = json.loads(text)["polygons"]
@@ -141,12 +141,8 @@ def tower_map(
     if extent not in EXTENTS:
         raise EvaluationError(f"Unknown map extent '{extent}'. There are: {', '.join(EXTENTS)}.")
     towers = roles_by_site(split_sites, scenario)
-    west, east, south, north = EXTENTS[extent]
-    if extent == "world":  # a tower south of the usual frame widens it
-        south = min(south, float(np.min(towers["lat"].to_numpy())) - 2.0)
-        south = max(south, -90.0)
-    box = (west, east, south, north)
-    frame = _frame(box)
+    box = widened(EXTENTS[extent], towers) if extent == "world" else EXTENTS[extent]
+    frame = frame_box(box)
     ratio = float(np.ptp(frame[1]) / np.ptp(frame[0]))
     with style.house_style():
         figure = Figure(figsize=(width, width * ratio + (0.3 if legend else 0.0)), layout="constrained")
@@ -158,9 +154,21 @@ def tower_map(
 
 def draw_map(ax: Axes, towers: pl.DataFrame, box: Box = EXTENTS["world"]) -> None:
     """Draw land and towers (from :func:`roles_by_site`) into a panel."""
-    frame = _frame(box)
-    _draw_land(ax, frame, box)
+    draw_land(ax, box)
     _draw_towers(ax, towers, box)
+
+
+def widened(box: Box, towers: pl.DataFrame) -> Box:
+    """The box, reaching further south where a tower stands below its frame (Antarctica)."""
+    west, east, south, north = box
+    south = min(south, float(np.min(towers["lat"].to_numpy())) - 2.0)
+    return west, east, max(south, -90.0), north
+
+
+def draw_land(ax: Axes, box: Box = EXTENTS["world"]) -> None:
+    """Draw outline and land of a box into a panel and set its limits."""
+    frame = frame_box(box)
+    _draw_land(ax, frame, box)
     pad = 0.003 * float(np.ptp(frame[0]))
     ax.set_xlim(float(frame[0].min()) - pad, float(frame[0].max()) + pad)
     ax.set_ylim(float(frame[1].min()) - pad, float(frame[1].max()) + pad)
@@ -168,16 +176,17 @@ def draw_map(ax: Axes, towers: pl.DataFrame, box: Box = EXTENTS["world"]) -> Non
     ax.axis("off")
 
 
-def _frame(box: Box) -> tuple[Array, Array]:
+def frame_box(box: Box) -> tuple[Array, Array]:
     """Outline of a box of longitudes and latitudes, projected."""
     west, east, south, north = box
     up, across = np.linspace(south, north, 40), np.linspace(west, east, 40)
     lon = np.concatenate([np.full(40, west), across, np.full(40, east), across[::-1]])
     lat = np.concatenate([up, np.full(40, north), up[::-1], np.full(40, south)])
-    return equal_earth(lon, lat, middle=_middle(box))
+    return equal_earth(lon, lat, middle=middle_of(box))
 
 
-def _middle(box: Box) -> float:
+def middle_of(box: Box) -> float:
+    """Longitude of the straight vertical meridian of a box, degrees."""
     return (box[0] + box[1]) / 2
 
 
@@ -185,13 +194,24 @@ def _draw_land(ax: Axes, frame: tuple[Array, Array], box: Box) -> None:
     from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path
 
-    west, east, south, north = box
     outline = Polygon(np.column_stack(frame), closed=True, facecolor="none", edgecolor=style.RULE, linewidth=0.8)
     ax.add_patch(outline)
+    vertices, codes = _projected_land(box)
+    land = PathPatch(Path(vertices, codes), facecolor=style.LAND, edgecolor="none")
+    ax.add_artist(land)  # the limits of the panel do not depend on it
+    land.set_clip_path(outline)
+
+
+@lru_cache(maxsize=8)
+def _projected_land(box: Box) -> tuple[Array, npt.NDArray[np.uint8]]:
+    """The land of a box as points (n, 2) and the codes of a matplotlib path."""
+    from matplotlib.path import Path
+
+    west, east, south, north = box
     vertices: list[Array] = []
     codes: list[int] = []
     margin = 0.0 if east - west > 300 else 8.0
-    for rings in _land():
+    for rings in land_rings():
         low, high = rings[0].min(axis=0), rings[0].max(axis=0)
         if high[0] < west or low[0] > east or high[1] < south or low[1] > north:
             continue
@@ -199,7 +219,7 @@ def _draw_land(ax: Axes, frame: tuple[Array, Array], box: Box) -> None:
             # Far outside a regional map only the rough course of the ring matters: bring points to the box's rim.
             lon = np.clip(ring[:, 0], west - margin, east + margin) if margin else ring[:, 0]
             lat = np.clip(ring[:, 1], south - margin, north + margin) if margin else ring[:, 1]
-            points = np.column_stack(equal_earth(lon, lat, middle=_middle(box)))
+            points = np.column_stack(equal_earth(lon, lat, middle=middle_of(box)))
             keep = np.ones(len(points), dtype=bool)
             keep[1:] = np.any(np.diff(points, axis=0) != 0, axis=1)
             points = points[keep]
@@ -207,9 +227,7 @@ def _draw_land(ax: Axes, frame: tuple[Array, Array], box: Box) -> None:
                 continue
             vertices.append(points)
             codes += [int(Path.MOVETO), *[int(Path.LINETO)] * (len(points) - 2), int(Path.CLOSEPOLY)]
-    land = PathPatch(Path(np.concatenate(vertices), codes), facecolor=style.LAND, edgecolor="none")
-    ax.add_patch(land)
-    land.set_clip_path(outline)
+    return np.concatenate(vertices), np.asarray(codes, dtype=np.uint8)
 
 
 def _draw_towers(ax: Axes, towers: pl.DataFrame, box: Box) -> None:
@@ -224,7 +242,7 @@ def _draw_towers(ax: Axes, towers: pl.DataFrame, box: Box) -> None:
         if here.is_empty():
             continue
         colour, marker = style.ROLE_STYLE[role]
-        x, y = equal_earth(here["lon"].to_numpy(), here["lat"].to_numpy(), middle=_middle(box))
+        x, y = equal_earth(here["lon"].to_numpy(), here["lat"].to_numpy(), middle=middle_of(box))
         size = {"o": 4.6, "D": 4.2}[marker] * grow
         ax.plot(
             x,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from fluxtrapolation import schema
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = tuple[str, str, str, str]  # scenario, model, selection, scale
+Ends = tuple[float | None, float | None]
+Array = npt.NDArray[np.float64]
+
+INTERVAL_COLUMNS: Final = ("target", "scenario", "scale", "model", "selection", "summary", "low", "high")
+
+
+class Marks(NamedTuple):
+    """What is drawn of every cell: median, 90th percentile, and the ends of their intervals."""
+
+    middle: dict[Cell, float]
+    tail: dict[Cell, float]
+    middle_ends: dict[Cell, Ends]
+    tail_ends: dict[Cell, Ends]
+    has_intervals: bool
 
 
 def error_by_scale(
@@ -28,13 +43,16 @@ def error_by_scale(
     target: str,
     scenarios: Sequence[str] | None = None,
     scales: Sequence[str] = schema.SCALES,
+    intervals: pl.DataFrame | None = None,
     limits: tuple[float, float] | None = None,
     legend: bool = True,
 ) -> Figure:
     """Median and 90th percentile of RMSE at each scale, fine to coarse from top to bottom; one panel per scenario.
 
     A dot is the median over domains, the bar beside it ends at the 90th percentile: the longer the bar, the heavier
-    the tail of badly predicted towers.
+    the tail of badly predicted towers. With ``intervals`` the bars show how certain the two are instead: the broad bar
+    behind the dot is the interval of the median, the thin one behind the upright tick that of the 90th percentile. A
+    bar that runs to the edge of the panel, with an arrow head there, is unbounded on that side.
 
     Parameters
     ----------
@@ -45,6 +63,9 @@ def error_by_scale(
         Panels from left to right; all of the target's by default.
     scales : sequence of str
         Rows; scales without a finite value are left out.
+    intervals : polars.DataFrame, optional
+        ``target, scenario, scale, model, selection, summary, low, high`` with summary ``median`` and ``q90``
+        (:func:`fluxtrapolation.evaluation.intervals`); null where unbounded. Cells without a row have no bar.
     limits : (float, float), optional
         Ends of the error axis, to make panels drawn one by one comparable.
     legend : bool
@@ -65,8 +86,8 @@ def error_by_scale(
     rows = tables.scales_of(table, scales)
     lines = tables.line_series(table)
     styles = style.model_styles(line.model for line in lines)
-    middle, tail = _values(table, "median"), _values(table, "q90")
-    ends = limits if limits is not None else _limits(middle, tail)
+    marks = marks_of(table, intervals, target)
+    ends = limits if limits is not None else mark_limits(marks)
     with style.house_style():
         height = 0.62 + len(rows) * max(0.3, 0.105 * len(lines) + 0.12)
         alone = len(shown) == 1 and not legend
@@ -77,25 +98,64 @@ def error_by_scale(
         if alone:
             style.fixed_margins(figure, left=0.84, right=0.06, top=0.24, bottom=0.42)
         for ax, scenario in zip(axes, shown, strict=True):
-            _panel(ax, scenario, rows, lines, styles, middle, tail)
             if ends is not None:
                 ax.set_xscale("log")
                 ax.set_xlim(*ends)
                 log_ticks(ax)
+            _panel(ax, scenario, rows, lines, styles, marks, ends)
             ax.set_xlabel(labels.with_unit("RMSE", target))
         if legend:
             draw_legend(figure, lines, styles)
     return figure
 
 
-def error_limits(scores: pl.DataFrame, *, target: str) -> tuple[float, float] | None:
-    """Ends of an error axis that holds medians and 90th percentiles of all scenarios of a target."""
+def error_limits(
+    scores: pl.DataFrame, *, target: str, intervals: pl.DataFrame | None = None
+) -> tuple[float, float] | None:
+    """Ends of an error axis that holds medians, 90th percentiles and their intervals, of all scenarios of a target."""
     held = tables.check_scores(scores).filter(pl.col("target") == target, pl.col("rmse").is_not_null())
-    return _limits(_values(held, "median"), _values(held, "q90"))
+    return mark_limits(marks_of(held, intervals, target))
 
 
-def _limits(middle: dict[Cell, float], tail: dict[Cell, float]) -> tuple[float, float] | None:
-    shared = [value for value in (*middle.values(), *tail.values()) if value > 0]
+def interval_cells(intervals: pl.DataFrame | None, *, target: str, summary: str) -> dict[Cell, Ends]:
+    """Lower and upper end of the interval of every cell of a target that has a row, None where unbounded.
+
+    Raises
+    ------
+    MissingColumnError
+        A column is missing.
+    """
+    if intervals is None:
+        return {}
+    tables.require(intervals, INTERVAL_COLUMNS, "intervals")
+    rows = intervals.filter(pl.col("target") == target, pl.col("summary") == summary).with_columns(
+        pl.col("selection").fill_null(""), pl.col("low", "high").cast(pl.Float64).fill_nan(None)
+    )
+    return {
+        (str(scenario), str(model), str(selection), str(scale)): (low, high)
+        for scenario, model, selection, scale, low, high in rows.select(
+            "scenario", "model", "selection", "scale", "low", "high"
+        ).iter_rows()
+        # Where both ends are missing there is no interval, rather than one without ends.
+        if low is not None or high is not None
+    }
+
+
+def marks_of(scores: pl.DataFrame, intervals: pl.DataFrame | None, target: str) -> Marks:
+    """Median, 90th percentile and their intervals of every cell of one target's scores."""
+    return Marks(
+        _values(scores, "median"),
+        _values(scores, "q90"),
+        interval_cells(intervals, target=target, summary="median"),
+        interval_cells(intervals, target=target, summary="q90"),
+        intervals is not None,
+    )
+
+
+def mark_limits(marks: Marks) -> tuple[float, float] | None:
+    """Ends of an error axis that holds all marks; None where there is nothing above zero."""
+    ends = [end for pair in (*marks.middle_ends.values(), *marks.tail_ends.values()) for end in pair if end is not None]
+    shared = [value for value in (*marks.middle.values(), *marks.tail.values(), *ends) if value > 0]
     return (min(shared) / 1.15, max(shared) * 1.15) if shared else None
 
 
@@ -115,31 +175,33 @@ def _panel(
     rows: Sequence[str],
     lines: Sequence[tables.Series],
     styles: dict[str, style.LineStyle],
-    middle: dict[Cell, float],
-    tail: dict[Cell, float],
+    marks: Marks,
+    ends: tuple[float, float] | None,
 ) -> None:
     step = 0.72 / max(len(lines), 1)
     for place in range(0, len(rows), 2):
         ax.axhspan(place - 0.5, place + 0.5, color=style.GRID, alpha=0.45, linewidth=0, zorder=0)
     for turn, line in enumerate(lines):
         offset = (turn - (len(lines) - 1) / 2) * step
-        held = [
-            (place + offset, middle[cell], tail[cell])
+        cells = [
+            (place + offset, cell)
             for place, scale in enumerate(rows)
             # A logarithmic axis has no place for zero.
-            if middle.get(cell := (scenario, line.model, line.selection, scale), 0.0) > 0
+            if marks.middle.get(cell := (scenario, line.model, line.selection, scale), 0.0) > 0
         ]
-        if not held:
+        if not cells:
             continue
-        y, dots, ends = (np.asarray(values, dtype=np.float64) for values in zip(*held, strict=True))
-        gaps = np.full_like(y, np.nan)  # one broken line for all bars of a model keeps the drawing light
+        y = np.array([height for height, _ in cells])
+        dots = np.array([marks.middle[cell] for _, cell in cells])
+        tails = np.array([marks.tail[cell] for _, cell in cells])
         look = styles[line.model]
-        bars = (np.column_stack([dots, ends, gaps]).ravel(), np.column_stack([y, y, gaps]).ravel())
-        caps = (
-            np.column_stack([ends, ends, gaps]).ravel(),
-            np.column_stack([y - 0.38 * step, y + 0.38 * step, gaps]).ravel(),
-        )
-        ax.plot(*bars, color=look.colour, linewidth=1.4, linestyle=look.linestyle, solid_capstyle="butt")
+        if marks.has_intervals and ends is not None:
+            for found, width, alpha in ((marks.middle_ends, 3.4, 0.42), (marks.tail_ends, 0.9, 0.75)):
+                bars = [(height, *found[cell]) for height, cell in cells if cell in found]
+                _interval_bars(ax, bars, ends, colour=look.colour, width=width, alpha=alpha)
+        else:
+            ax.plot(*_broken(dots, tails, y, y), color=look.colour, linewidth=1.4, linestyle=look.linestyle)
+        caps = _broken(tails, tails, y - 0.38 * step, y + 0.38 * step)
         ax.plot(*caps, color=look.colour, linewidth=1.4, solid_capstyle="butt")
         ax.plot(dots, y, linestyle="none", marker="o", markersize=4.2, color=look.colour, markeredgewidth=0)
     ax.set_yticks(range(len(rows)), [labels.SCALE_NAMES.get(name, name) for name in rows])
@@ -147,3 +209,37 @@ def _panel(
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.set_title(scenario)
+
+
+def _broken(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:
+    """Short strokes as one broken line, which keeps the drawing light."""
+    gaps = np.full_like(x0, np.nan)
+    return np.column_stack([x0, x1, gaps]).ravel(), np.column_stack([y0, y1, gaps]).ravel()
+
+
+def _interval_bars(
+    ax: Axes,
+    bars: Sequence[tuple[float, float | None, float | None]],
+    ends: tuple[float, float],
+    *,
+    colour: str,
+    width: float,
+    alpha: float,
+) -> None:
+    """Bars ``(y, low, high)``; an end that is missing lies at the edge of the panel, with an arrow head."""
+    if not bars:
+        return
+    y = np.array([height for height, _, _ in bars])
+    low = np.array([ends[0] if value is None or value <= 0 else value for _, value, _ in bars])
+    high = np.array([ends[1] if value is None else value for _, _, value in bars])
+    ax.plot(*_broken(low, high, y, y), color=colour, linewidth=width, alpha=alpha, solid_capstyle="butt")
+    for place, marker, open_ended in (
+        (ends[0], "<", [value is None for _, value, _ in bars]),
+        (ends[1], ">", [value is None for _, _, value in bars]),
+    ):
+        where = y[np.array(open_ended)]
+        if where.size:
+            ax.plot(
+                np.full_like(where, place), where, linestyle="none", marker=marker, markersize=3.2, color=colour,
+                markeredgewidth=0, clip_on=False,
+            )  # fmt: skip

@@ -31,6 +31,11 @@ PAPER: Final = "#ffffff"
 GOOD: Final = "#0072b2"
 BAD: Final = "#d55e00"
 
+DIVERGING: Final = (BAD, "#f6c9a6", "#fdfdfd", "#9ecae8", GOOD)
+"""Worse to better than the baseline; the middle is on par."""
+SEQUENTIAL: Final = ("#fdebd3", "#f7bd7f", "#e8853a", "#b04d0c", "#5f2200")
+"""Small to large error, ever darker: read also without telling colours apart."""
+
 ROLE_STYLE: Final[Mapping[str, tuple[str, str]]] = {
     # role: colour, marker
     "train": ("#7b8794", "o"),

@@ -52,13 +52,11 @@ def summary_of(
     EvaluationError
         One run is there twice (several seeds or profiles), or the baseline is not there.
     """
-    # Evaluation knows a table without selections by its nulls, the page by empty texts.
-    table = scores.with_columns(pl.col("selection").replace("", None))
+    table = nameless(scores)
     if baseline is None:
         cells = summarise(table, summary=summary, scales=scales).with_columns(pl.lit(None, pl.Float64).alias("skill"))
         return Summary(_texts(cells), {})
-    selections = table.filter(pl.col("model") == baseline)["selection"].drop_nulls().unique().sort().to_list()
-    chosen = "mean" if "mean" in selections or not selections else str(selections[0])
+    chosen = baseline_selection(table, baseline)
     found = skill(table, baseline=baseline, baseline_selection=chosen, summary=summary, scales=scales)
     overall = {
         (str(target), str(model), str(selection or "")): (score, note)
@@ -67,6 +65,17 @@ def summary_of(
         ).iter_rows()
     }
     return Summary(_texts(found.cells), overall)
+
+
+def nameless(scores: pl.DataFrame) -> pl.DataFrame:
+    """Scores as the evaluation takes them: it knows a table without selections by its nulls, figures by empty texts."""
+    return scores.with_columns(pl.col("selection").replace("", None))
+
+
+def baseline_selection(table: pl.DataFrame, baseline: str) -> str:
+    """Which selection of the baseline is compared with: ``mean`` where it exists or none is named, else the first."""
+    found = table.filter(pl.col("model") == baseline)["selection"].drop_nulls().unique().sort().to_list()
+    return "mean" if "mean" in found or not found else str(found[0])
 
 
 def _texts(cells: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from fluxtrapolation import __version__
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import FluxtrapolationError, FluxtrapolationWarning, RunError
 from fluxtrapolation.evaluation import Predictions, Scores, evaluate
+from fluxtrapolation.evaluation.aggregate import aggregate
 from fluxtrapolation.runs.folder import RunFolder, RunState, find_runs
 from fluxtrapolation.runs.predict import seasonal_cycle
 from fluxtrapolation.scenarios import load_scenario, scenario_names, site_roles
@@ -30,6 +31,7 @@ class Gathered:
     scores: Scores
     split_sites: pl.DataFrame
     seasonal: pl.DataFrame
+    site_means: pl.DataFrame
     runs: pl.DataFrame
     meta: dict[str, Any]
 
@@ -65,28 +67,26 @@ def gather(
     todo = [(folder, state, name) for folder, state in complete for name in _shown(state, selections)]
     if not todo:
         raise RunError(f"None of the {len(folders)} runs is complete. Run 'fluxtrapolation train' again.")
-    scores, cycles = [], []
+    scores, cycles, means = [], [], []
     for done, (folder, state, selection) in enumerate(todo, start=1):
         predictions = Predictions.read(folder.predictions_file(selection))
         part = evaluate(predictions, protocol=protocol)
         for run in part.meta["runs"]:
             run["where"] = str(folder.predictions_file(selection))  # in run folders all files have the same name
         scores.append(part)
-        labels = {name: getattr(state.config, name) for name in ("target", "scenario", "model")}
-        cycles.append(
-            seasonal_cycle(predictions.frame).select(
-                *(pl.lit(value).alias(name) for name, value in labels.items()),
-                pl.lit(selection).alias("selection"),
-                pl.col("site_id").cast(pl.String),
-                *("doy", "observed", "predicted", "n"),
-            )
-        )
+        names = {name: getattr(state.config, name) for name in ("target", "scenario", "model")}
+        labels = [pl.lit(value).alias(name) for name, value in {**names, "selection": selection}.items()]
+        site = pl.col("site_id").cast(pl.String)
+        cycles.append(seasonal_cycle(predictions.frame).select(*labels, site, *("doy", "observed", "predicted", "n")))
+        site_mean = aggregate(predictions, "site-mean", protocol=protocol)
+        means.append(site_mean.select(*labels, site, pl.col("year").cast(pl.Int32), "y_true", "y_pred"))
         if progress is not None:
             progress(folder.name, done, len(todo))
     return Gathered(
         scores=Scores.concat(scores),
         split_sites=_towers(states, store),
         seasonal=pl.concat(cycles),
+        site_means=pl.concat(means),
         runs=_costs(states, selections),
         meta=_meta(states, places),
     )

@@ -4,82 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
 from fluxtrapolation import schema
-from fluxtrapolation.errors import examples
 from fluxtrapolation.plots import labels, summaries, tables
+from fluxtrapolation.plots.report.cells import Block, Cell, LeftOut, Missing, Row, reason_column, reasons_of, shading
 from fluxtrapolation.plots.tables import Series
+from fluxtrapolation.plots.uncertainty import Uncertainty
 
-WHITE_AT: Final = 1.2
-"""A cell this many times the column's best is white; better ones are blue, worse ones orange."""
-_WORST_AT: Final = 2.0
 _SCENARIOS_A_TABLE: Final = 3
 
 SUMMARIES: Final = ("median", "q90")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One number of the table: the value, how it is written, its colour (0 to 1 of ``tone``) and a remark."""
-
-    value: float | None
-    text: str
-    tone: str = "none"
-    shade: float = 0.0
-    remark: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A model's row: skill score first, then one cell per (scenario, scale)."""
-
-    series: Series
-    selections: str
-    is_baseline: bool
-    skill: Cell
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One table: a target, a summary, up to three scenarios."""
-
-    target: str
-    unit: str
-    scenarios: tuple[tuple[str, tuple[str, ...]], ...]
-    rows: tuple[Row, ...]
-    part: int
-    parts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Cells of one model without a number, and why."""
-
-    target: str
-    scenario: str
-    model: str
-    scales: str
-    reason: str
-    example: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Domains without a number inside cells that have one."""
-
-    target: str
-    scenario: str
-    scale: str
-    reason: str
-    domains: int
-    example: str
 
 
 class Board:
@@ -91,11 +29,14 @@ class Board:
         Checked scores (:func:`fluxtrapolation.plots.tables.check_scores`).
     baseline : str
         Model of skill 0.
+    uncertainty : Uncertainty, optional
+        Intervals and standings; without them cells have none.
     """
 
-    def __init__(self, scores: pl.DataFrame, *, baseline: str) -> None:
+    def __init__(self, scores: pl.DataFrame, *, baseline: str, uncertainty: Uncertainty | None = None) -> None:
         self.scores = scores
         self.baseline = baseline
+        self.uncertainty = uncertainty or Uncertainty()
         self.targets = tables.targets_of(scores)
         self.scenarios = tables.scenarios_of(scores)
         self.scales = tables.scales_of(scores, schema.BOARD_SCALES)
@@ -117,7 +58,7 @@ class Board:
             self._overall.update(
                 {(summary, *key): (_finite(score), note) for key, (score, note) in found.overall.items()}
             )
-        self._reasons = _reasons(shown)
+        self._reasons = reasons_of(shown)
         self.complete = any(
             all(
                 self.skill_score(summary, target, series) is not None
@@ -253,7 +194,8 @@ class Board:
         series = same[0]
         cells = tuple(self._cell(summary, target, sc, series, sl) for sc in scenarios for sl in self.scales)
         selections = ", ".join(one.selection for one in same if one.selection)
-        return Row(series, selections, series.model == self.baseline, self._skill_cell(summary, target, series), cells)
+        skill, rank = self._skill_cell(summary, target, series), self._rank_cell(summary, target, series)
+        return Row(series, selections, series.model == self.baseline, skill, rank, cells)
 
     def _skill_cell(self, summary: str, target: str, series: Series) -> Cell:
         score = self.skill_score(summary, target, series)
@@ -264,9 +206,31 @@ class Board:
         tone = "none" if score == 0 else "good" if score > 0 else "bad"
         scores = [self.skill_score(summary, target, other) for other in self.series]
         best = score == max(value for value in scores if value is not None)
-        return Cell(
-            score, labels.number(score, 2), tone, min(1.0, abs(score) / 0.5), best=best and len(self.series) > 1
-        )
+        standing = self.uncertainty.standing(summary, target, series)
+        shade, winner = min(1.0, abs(score) / 0.5), best and len(self.series) > 1
+        if standing is None or series.model == self.baseline:
+            return Cell(score, labels.number(score, 2), tone, shade, best=winner)
+        between = labels.interval(standing.low, standing.high, 2)
+        spread = ""
+        if standing.n_seeds > 1:
+            spread = f"standard deviation between {standing.n_seeds} seeds {labels.number(standing.seed_sd, 3)}"
+        remark = "; ".join(part for part in (spread, standing.note) if part)
+        return Cell(score, labels.number(score, 2), tone, shade, remark, winner, between)
+
+    def _rank_cell(self, summary: str, target: str, series: Series) -> Cell:
+        """Place of a model among those of a target; a remark where it is tied with the best."""
+        standing = self.uncertainty.standing(summary, target, series)
+        if standing is None or standing.rank is None:
+            return Cell(
+                None, labels.DASH, "missing", remark=(standing.note if standing is not None else "") or "no rank"
+            )
+        between = ""
+        if standing.rank_low is not None and standing.rank_low != standing.rank_high:
+            between = f"{standing.rank_low}–{standing.rank_high}"
+        tied = bool(standing.tied_with_best) and len(self.uncertainty.tied(summary, target)) > 1
+        leads = f"first in {labels.percent(standing.p_best)} of draws of towers" if standing.p_best is not None else ""
+        remark = "; ".join(part for part in ("tied with the best" if tied else "", leads, standing.note) if part)
+        return Cell(float(standing.rank), str(standing.rank), "tied" if tied else "none", 0.0, remark, False, between)
 
     def _cell(self, summary: str, target: str, scenario: str, series: Series, scale: str) -> Cell:
         value = self.value(summary, target, scenario, series, scale)
@@ -283,7 +247,16 @@ class Board:
         skill = self.cell_skill(summary, target, scenario, series, scale)
         remark += f", skill {labels.number(skill, 3)}" if skill is not None else ""
         winner = value == best and len(self.series) > 1
-        return Cell(value, labels.number(value, decimals), tone, shade, remark, winner)
+        interval = self.uncertainty.cell(summary, target, scenario, series, scale)
+        between = ""
+        if interval is not None:
+            # The last digit of a long number says nothing about an end of an interval, and the cell is narrow.
+            between = labels.interval(interval.low, interval.high, decimals - 1 if decimals > 2 else decimals)
+            full = labels.interval(interval.low, interval.high, labels.decimals_for(value, 4))
+            towers = f" from {interval.n_sites} towers" if interval.n_sites is not None else ""
+            parts = (f"interval {full}{towers}" if full else "", interval.note)
+            remark = "; ".join((remark, *(part for part in parts if part)))
+        return Cell(value, labels.number(value, decimals), tone, shade, remark, winner, between)
 
     def missing(self) -> list[Missing]:
         """Every cell of the full table without a number: scales of one reason together, and models that share all."""
@@ -315,7 +288,7 @@ class Board:
         if empty.is_empty():
             return []
         grouped = (
-            empty.with_columns(_reason_column())
+            empty.with_columns(reason_column())
             .group_by("target", "scenario", "scale", "reason")
             .agg(pl.col("domain").n_unique().alias("domains"), pl.col("domain").min().alias("example"))
         )
@@ -329,46 +302,5 @@ class Board:
         return sorted(found, key=lambda row: (order[row.target], order[row.scenario], order[row.scale], row.reason))
 
 
-def shading(value: float, best: float) -> tuple[str, float]:
-    """Colour of a cell relative to its column's best: tone ``good`` or ``bad`` and its strength, 0 (white) to 1.
-
-    The best is fully blue, 1.2 times the best is white, twice the best and beyond fully orange.
-    """
-    if value <= best:
-        return "good", 1.0
-    if best <= 0:
-        return "bad", 1.0
-    ratio = value / best
-    if ratio <= WHITE_AT:
-        return "good", (WHITE_AT - ratio) / (WHITE_AT - 1.0)
-    return "bad", min(1.0, math.log(ratio / WHITE_AT) / math.log(_WORST_AT / WHITE_AT))
-
-
 def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _reason_column() -> pl.Expr:
-    return pl.col("reason").fill_null("no reason given").str.replace_all(";", "; ").alias("reason")
-
-
-def _reasons(scores: pl.DataFrame) -> dict[tuple[str, ...], tuple[str, str]]:
-    """Reason and example of every cell in which no domain has a number."""
-    keys = ("target", "scenario", "model", "selection", "scale")
-    empty = scores.filter(pl.col("rmse").is_null())
-    if empty.is_empty():
-        return {}
-    counted = (
-        empty.with_columns(_reason_column())
-        .group_by(*keys, "reason")
-        .agg(pl.len().alias("n"), pl.col("domain").min().alias("example"))
-        .sort(*keys, "n", "reason", descending=[False] * 5 + [True, False])
-    )
-    found: dict[tuple[str, ...], list[tuple[str, int, str]]] = {}
-    for *key, reason, n, example in counted.iter_rows():
-        found.setdefault(tuple(key), []).append((reason, n, example))
-    return {key: (_sentence(parts), parts[0][2]) for key, parts in found.items()}
-
-
-def _sentence(parts: Iterable[tuple[str, int, str]]) -> str:
-    return examples([f"{reason.replace('_', ' ')} ({n} domain{'s' if n != 1 else ''})" for reason, n, _ in parts])

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from fluxtrapolation.errors import FluxtrapolationError
-from fluxtrapolation.plots import labels, style, tables
+from fluxtrapolation.plots import charts, labels, style, tables
 from fluxtrapolation.plots.cdf import MAX_STEPS, error_cdf
+from fluxtrapolation.plots.charts.base import Spec
 from fluxtrapolation.plots.heatmap import skill_heatmap
 from fluxtrapolation.plots.maps import EXTENT_NAMES, ROLE_NAMES, inside, role_counts, roles_by_site, tower_map
 from fluxtrapolation.plots.report.board import Board
-from fluxtrapolation.plots.report.svg import inline_svg
+from fluxtrapolation.plots.report.interactive import Charts
+from fluxtrapolation.plots.report.svg import Shapes, inline_svg
 from fluxtrapolation.plots.scale_errors import error_by_scale, error_limits
 from fluxtrapolation.plots.seasonal import cycle_errors, seasonal_cycle
 from fluxtrapolation.plots.tables import Series
+from fluxtrapolation.plots.towers import check_site_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,12 +37,13 @@ _ZOOM_FROM: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as markup, with a caption of its own where it needs one."""
+    """A figure as markup, with a caption of its own where it needs one, and the name of its interactive twin."""
 
     svg: Any
     caption: str = ""
     wide: bool = False
     aspect: float = 0.0
+    chart: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Figures:
     board : Board
     best : Series or None
         The model whose skill map and seasonal cycles are shown.
-    split_sites, seasonal : polars.DataFrame, optional
+    split_sites, seasonal, site_means : polars.DataFrame, optional
         As in :func:`fluxtrapolation.plots.report.write_report`.
     """
 
@@ -81,20 +85,31 @@ class Figures:
         best: Series | None,
         split_sites: pl.DataFrame | None,
         seasonal: pl.DataFrame | None,
+        site_means: pl.DataFrame | None = None,
     ) -> None:
         self.board = board
         self.best = best
         self.split_sites = split_sites
         self.seasonal = seasonal
+        self.site_means = None if site_means is None or site_means.is_empty() else check_site_means(site_means)
+        self.charts = Charts()
+        self.shapes = Shapes()
         self._drawn = 0
         if split_sites is not None:
             tables.require(split_sites, tables.SPLIT_COLUMNS, "split sites")
         if seasonal is not None:
             tables.require(seasonal, tables.SEASONAL_COLUMNS, "seasonal")
 
-    def _picture(
-        self, draw: Callable[[], Figure], description: str, *, caption: str = "", wide: bool = False
+    def picture(
+        self,
+        draw: Callable[[], Figure],
+        description: str,
+        *,
+        caption: str = "",
+        wide: bool = False,
+        chart: Spec | None = None,
     ) -> Picture:
+        """Draw a figure as part of the page; ``chart`` is the interactive chart that takes its place."""
         try:
             from markupsafe import Markup
 
@@ -105,8 +120,9 @@ class Figures:
             ) from error
         self._drawn += 1
         width, height = figure.get_size_inches()
-        svg = Markup(inline_svg(figure, f"fig{self._drawn}", description))
-        return Picture(svg, caption, wide, float(width / height))
+        svg = Markup(inline_svg(figure, f"fig{self._drawn}", description, self.shapes))
+        name = self.charts.add(chart) if chart is not None else ""
+        return Picture(svg, caption, wide, float(width / height), name)
 
     def legend(self) -> list[tuple[str, str, str]]:
         """Name, colour and dash pattern of each model's line."""
@@ -129,9 +145,16 @@ class Figures:
             return []
         draw = partial(skill_heatmap, board.scores, model=best.model, selection=best.selection, baseline=board.baseline)
         return [
-            self._picture(
+            self.picture(
                 partial(draw, targets=[target]),
                 f"Skill of {best.label} against {board.baseline} for {target}, by scenario and scale",
+                chart=charts.skill_chart(
+                    board.scores,
+                    target=target,
+                    model=best.label,
+                    baseline=board.baseline,
+                    intervals=board.uncertainty.table,
+                ),
             )
             for target in board.targets
         ]
@@ -144,12 +167,19 @@ class Figures:
         steps = min(MAX_STEPS, max(_FEWEST_STEPS, _STEPS_A_PAGE // max(drawn, 1)))
         groups = []
         for target in board.targets:
+            held = {
+                scenario: board.scores.filter(pl.col("target") == target, pl.col("scenario") == scenario)
+                for scenario in board.scenarios_of(target)
+            }
             for scenario in board.scenarios_of(target):
                 draw = partial(error_cdf, board.scores, target=target, scenario=scenario, max_steps=steps, legend=False)
                 pictures = tuple(
-                    self._picture(
+                    self.picture(
                         partial(draw, scales=[scale]),
                         f"Share of domains below a given RMSE: {target}, {scenario}, {scale}",
+                        chart=charts.cdf_chart(
+                            held[scenario], target=target, scenario=scenario, scale=scale, legend=False
+                        ),
                     )
                     for scale in board.scales
                     if any(board.value("median", target, scenario, line, scale) is not None for line in lines)
@@ -162,12 +192,15 @@ class Figures:
         """Per target: one panel per scenario, all eight scales."""
         groups = []
         for target in self.board.targets:
-            ends = error_limits(self.board.scores, target=target)
+            known = self.board.uncertainty.table if self.board.uncertainty.known else None
             held = self.board.scores.filter(pl.col("target") == target, pl.col("rmse").is_not_null())
+            same: dict[str, Any] = {"target": target, "intervals": known, "legend": False}
+            same["limits"] = error_limits(held, target=target, intervals=known)
             pictures = [
-                self._picture(
-                    partial(error_by_scale, held, target=target, scenarios=[scenario], limits=ends, legend=False),
+                self.picture(
+                    partial(error_by_scale, held, scenarios=[scenario], **same),
                     f"Median and 90th percentile of RMSE at each temporal scale: {target}, {scenario}",
+                    chart=charts.scale_chart(held, scenario=scenario, **same) if same["limits"] else None,
                 )
                 for scenario in tables.scenarios_of(held)
             ]
@@ -188,7 +221,7 @@ class Figures:
                 if extent != "world" and inside(towers, extent) < _ZOOM_FROM:
                     continue
                 pictures.append(
-                    self._picture(
+                    self.picture(
                         partial(
                             tower_map,
                             self.split_sites,
@@ -227,7 +260,7 @@ class Figures:
                 continue
             chosen = [("Best site", errors[0])] + ([("Worst site", errors[-1])] if len(errors) > 1 else [])
             pictures = tuple(
-                self._picture(
+                self.picture(
                     partial(seasonal_cycle, rows, **which, site_id=cycle.site_id, title=f"{word}: {cycle.site_id}"),
                     f"Mean seasonal cycle of {target} at {cycle.site_id}, observed and predicted by {series.label}, "
                     "and residual",

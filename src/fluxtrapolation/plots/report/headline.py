@@ -46,7 +46,13 @@ def headline(board: Board) -> Headline:
             "Train a second model to compare.",
         )
         return Headline((), (*words, *_errors(board, best)), best)
-    sentences = [_winner(board, best), *_by_scenario(board, best), *_tail(board, best), *_errors(board, best)]
+    sentences = [
+        _winner(board, best),
+        *certainty(board, best),
+        *_by_scenario(board, best),
+        *_tail(board, best),
+        *_errors(board, best),
+    ]
     return Headline(tuple(_tiles(board, best)), tuple(sentences), best)
 
 
@@ -85,10 +91,21 @@ def _winner(board: Board, best: Series) -> str:
     if best.model == board.baseline:
         return f"None of the {models - 1} other model(s) beats the baseline {board.baseline} over {_cells(board)}."
     each = labels.join_words(
-        f"{target} {labels.number(board.fair_skill('median', best, target=target), 2)}" for target in board.targets
+        " ".join(
+            part
+            for part in (
+                target if len(board.targets) > 1 else "skill",
+                labels.number(board.fair_skill("median", best, target=target), 2),
+                _between(board, best, target),
+            )
+            if part
+        )
+        for target in board.targets
     )
-    rest = f" ({each})" if len(board.targets) > 1 else ""
-    lead = f"Of {models} models, {best.label} is best."
+    rest = f" ({each})" if len(board.targets) > 1 or "[" in each else ""
+    lead = (
+        f"Of {models} models, {best.label} {'is best' if clear_winner(board, best) else 'has the highest mean skill'}."
+    )
     if score <= 0:
         return (
             f"{lead} Yet its skill against {board.baseline} is {labels.number(score, 2)}: no better than the baseline."
@@ -97,6 +114,65 @@ def _winner(board: Board, best: Series) -> str:
         f"{lead} For the median tower its error is {labels.percent(score)} below that of the baseline "
         f"{board.baseline}, averaged over {_cells(board)}{rest}."
     )
+
+
+def _between(board: Board, series: Series, target: str) -> str:
+    """Interval of a skill score in brackets; empty where it is not known, or the score is not over all cells."""
+    standing = board.uncertainty.standing("median", target, series)
+    if standing is None or not board.complete:
+        return ""
+    text = labels.interval(standing.low, standing.high, 2)
+    return f"[{text}]" if text else ""
+
+
+def rivals(board: Board, best: Series) -> dict[str, list[Series]]:
+    """For every target whose ties are known: the models that cannot be told from the best of that target.
+
+    The model ``best`` itself is left out; an empty list is a target in which it is alone at the top. Where ``best`` is
+    not tied with the best of a target the list holds those that are.
+    """
+    known = {target: board.uncertainty.tied("median", target) for target in board.targets}
+    return {target: [one for one in tied if one.model != best.model] for target, tied in known.items() if tied}
+
+
+def clear_winner(board: Board, best: Series) -> bool:
+    """Whether ``best`` is alone at the top for every target, as far as the choice of towers goes."""
+    found = rivals(board, best)
+    return len(found) == len(board.targets) and not any(found.values())
+
+
+def certainty(board: Board, best: Series) -> list[str]:
+    """Who is tied with the best, for which targets; or why that cannot be said."""
+    if len({series.model for series in board.series}) < 2:
+        return []
+    found = rivals(board, best)
+    if not found:
+        notes = sorted({standing.note.rstrip(".") for standing in board.uncertainty.standings.values()} - {""})
+        return [f"Whether other models are as good cannot be said from these towers: {notes[0]}."] if notes else []
+    level = labels.percent(board.uncertainty.level)
+    if clear_winner(board, best):
+        return [
+            f"No other model is tied with it: the differences are larger than the choice of towers explains ({level})."
+        ]
+    groups: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+    for target, others in found.items():
+        ahead = best not in board.uncertainty.tied("median", target)
+        names = tuple(dict.fromkeys(one.label for one in others))
+        groups.setdefault((ahead, names), []).append(target)
+    parts = []
+    for (ahead, names), targets in groups.items():
+        where = f"for {labels.join_words(targets)}" if len(board.targets) > 1 else ""
+        who = labels.join_words(names)
+        if ahead:
+            said = f"{who} {'is' if len(names) == 1 else 'are'} ahead of it"
+        else:
+            said = f"it is tied with {who}" if names else "it is alone at the top"
+        parts.append(f"{said} {where}".rstrip())
+    words = "; ".join(parts)
+    return [
+        f"That does not make it a clear winner. As far as the choice of towers goes ({level}), {words}. Models that "
+        "are tied cannot be told apart by these towers."
+    ]
 
 
 def _scenario_skills(board: Board, best: Series, summary: str = "median") -> list[tuple[str, float]]:
@@ -193,7 +269,7 @@ def _tiles(board: Board, best: Series) -> list[Tile]:
     score, tail = mean_skill(board, best), mean_skill(board, best, "q90")
     if score is None:
         return []
-    tiles = [Tile(best.label, f"best of {len({series.model for series in board.series})} models, by mean skill")]
+    tiles = [Tile(best.label, _best_words(board, best))]
     tiles.append(Tile(labels.number(score, 2), f"skill at the median tower; 0 is {board.baseline}, 1 is perfect"))
     if tail is not None:
         tiles.append(Tile(labels.number(tail, 2), "skill at the 90th percentile, the hard towers"))
@@ -202,3 +278,12 @@ def _tiles(board: Board, best: Series) -> list[Tile]:
         (first, start), (last, end) = _ends(skills)
         tiles.append(Tile(f"{labels.number(start, 2)} → {labels.number(end, 2)}", f"skill from {first} to {last}"))
     return tiles
+
+
+def _best_words(board: Board, best: Series) -> str:
+    models = len({series.model for series in board.series})
+    if clear_winner(board, best):
+        return f"best of {models} models, by mean skill"
+    tied = list(dict.fromkeys(one.label for others in rivals(board, best).values() for one in others))
+    more = f"; not told apart from {labels.join_words(tied)}" if tied else ""
+    return f"highest mean skill of {models} models{more}"

@@ -17,9 +17,13 @@ from fluxtrapolation.errors import FluxtrapolationError
 from fluxtrapolation.evaluation.scores import Scores
 from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.plots import labels, style, tables
+from fluxtrapolation.plots.maps import EXTENT_NAMES
 from fluxtrapolation.plots.report.board import SUMMARIES, Board
 from fluxtrapolation.plots.report.figures import Figures
 from fluxtrapolation.plots.report.headline import headline
+from fluxtrapolation.plots.report.interactive import NOTICE, menu
+from fluxtrapolation.plots.report.towers import TowerFigures
+from fluxtrapolation.plots.uncertainty import Uncertainty, uncertainty_of
 
 PAGE_NAME: Final = "index.html"
 _KNOWN_META: Final = ("commands", "versions", "hashes", "created", "notes")
@@ -47,11 +51,17 @@ def write_report(
     scores: Scores | pl.DataFrame,
     split_sites: pl.DataFrame | None = None,
     seasonal: pl.DataFrame | None = None,
+    site_means: pl.DataFrame | None = None,
     runs: pl.DataFrame | None = None,
     meta: Mapping[str, Any] | None = None,
     baseline: str = "lr",
+    draws: int | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> Path:
     """Write ``index.html`` into ``out_dir``: one page that needs no other file and no network.
+
+    Tables and pictures stand in the page itself. A browser with JavaScript puts interactive charts in the place of the
+    pictures, from a library that the page carries.
 
     Parameters
     ----------
@@ -67,6 +77,9 @@ def write_report(
         several rows. Without it the page has no maps.
     seasonal : polars.DataFrame, optional
         ``target, scenario, model, selection, site_id, doy|month|doy_or_month, observed, predicted``.
+    site_means : polars.DataFrame, optional
+        ``target, scenario, model, selection, site_id, year, y_true, y_pred``: mean observed and predicted value of
+        every test domain, in the unit of the target.
     runs : polars.DataFrame, optional
         ``target, scenario, model, selection`` and any of ``profile, train_rows, validation_rows, test_rows, max_rows,
         seconds, config`` (text, JSON or struct), ``reason`` (of a failed run);
@@ -76,6 +89,11 @@ def write_report(
         anything else is listed as a fact.
     baseline : str
         Model of skill 0. Where it has no scores the page says so and shows no skill.
+    draws : int, optional
+        Bootstrap draws behind the ranks, at least 1000; enough for the number of models by default. 0 leaves intervals
+        and ranks out.
+    uncertainty : Uncertainty, optional
+        Intervals and ranks made elsewhere; computed from the scores by default.
 
     Returns
     -------
@@ -92,29 +110,43 @@ def write_report(
         The page cannot be written.
     """
     scores = tables.check_scores(scores)
-    board = Board(scores, baseline=baseline)
+    if uncertainty is None:
+        uncertainty = _uncertainty(scores, baseline, draws)
+    board = Board(scores, baseline=baseline, uncertainty=uncertainty)
     summary = headline(board)
-    figures = Figures(board, best=summary.best, split_sites=split_sites, seasonal=seasonal)
-    context: dict[str, Any] = {
+    figures = Figures(board, best=summary.best, split_sites=split_sites, seasonal=seasonal, site_means=site_means)
+    context = {
         "title": title,
-        "board": board,
-        "baseline": baseline,
         "headline": summary,
-        "protocol": tables.protocol_of(scores),
-        "profiles": _profiles(scores),
-        "summaries": [(key, labels.SUMMARY_NAMES[key], board.blocks(key)) for key in SUMMARIES],
-        "heatmaps": figures.heatmaps(),
-        "cdfs": figures.cdfs(),
-        "by_scale": figures.by_scale(),
-        "maps": figures.maps(),
-        "cycles": figures.cycles(),
-        "legend": figures.legend(),
-        "missing": board.missing(),
-        "left_out": board.left_out(),
         "failed": _failed(runs),
         "runs": _runs(runs),
         "meta": _meta(meta or {}),
         "counts": _counts(scores, board, split_sites),
+        **_of_board(board),
+        **_of_figures(figures),
+    }
+    context["charts"] = figures.charts.payload()  # after all figures are drawn
+    context["shapes"] = figures.shapes.markup()
+    context["notice"] = NOTICE
+    html = _environment().get_template("page.html.j2").render(context)
+    path = Path(out_dir) / PAGE_NAME
+    write_bytes_atomic(path, html.encode("utf-8"))
+    return path
+
+
+def _of_board(board: Board) -> dict[str, Any]:
+    """Numbers and words of the page that follow from the board."""
+    return {
+        "board": board,
+        "baseline": board.baseline,
+        "protocol": tables.protocol_of(board.scores),
+        "profiles": _profiles(board.scores),
+        "summaries": [(key, labels.SUMMARY_NAMES[key], board.blocks(key)) for key in SUMMARIES],
+        "missing": board.missing(),
+        "left_out": board.left_out(),
+        "ranked": bool(board.uncertainty.standings),
+        "unknown": board.uncertainty.reasons(),
+        "level": labels.percent(board.uncertainty.level),
         "scale_meaning": [
             (labels.SCALE_NAMES[s], s, labels.SCALE_MEANING[s]) for s in board.scales if s in labels.SCALE_MEANING
         ],
@@ -123,10 +155,35 @@ def write_report(
         "one_selection": _one_selection(board),
         "units": [(t, labels.target_name(t), labels.target_unit(t)) for t in board.targets],
     }
-    html = _environment().get_template("page.html.j2").render(context)
-    path = Path(out_dir) / PAGE_NAME
-    write_bytes_atomic(path, html.encode("utf-8"))
-    return path
+
+
+def _of_figures(figures: Figures) -> dict[str, Any]:
+    """Figures of the page and the menus of its interactive charts."""
+    board, towers = figures.board, TowerFigures(figures)
+    return {
+        "heatmaps": figures.heatmaps(),
+        "cdfs": figures.cdfs(),
+        "by_scale": figures.by_scale(),
+        "maps": figures.maps(),
+        "scatters": towers.scatters(),
+        "error_maps": towers.maps(),
+        "cycles": figures.cycles(),
+        "legend": figures.legend(),
+        "tower_scale": labels.SCALE_NAMES.get(board.scales[0], board.scales[0]) if board.scales else "",
+        "map_baseline": towers.baseline,
+        "all_models": towers.model_menu(with_baseline=True),
+        "other_models": towers.model_menu(with_baseline=False),
+        "regions": menu(list(EXTENT_NAMES.values()), EXTENT_NAMES["world"]),
+    }
+
+
+def _uncertainty(scores: pl.DataFrame, baseline: str, draws: int | None) -> Uncertainty:
+    """Intervals and ranks of the scores; none for ``draws`` = 0."""
+    if draws == 0:
+        return Uncertainty()
+    models = scores["model"].unique().to_list()
+    known = baseline if baseline in models and len(models) > 1 else None
+    return uncertainty_of(scores, summaries=SUMMARIES, baseline=known, draws=draws)
 
 
 def _environment() -> Any:
@@ -144,11 +201,19 @@ def _environment() -> Any:
     environment.filters["count"] = labels.count
     environment.filters["number"] = labels.number
     environment.filters["slug"] = slug
+    environment.filters["breakable"] = _breakable
     environment.globals["SCALE_SHORT"] = labels.SCALE_SHORT
     environment.globals["SCALE_NAMES"] = labels.SCALE_NAMES
     environment.globals["SELECTION_MEANING"] = labels.SELECTION_MEANING
     environment.globals["DASH"] = labels.DASH
     return environment
+
+
+def _breakable(text: str) -> Any:
+    """An interval that may go on in a new line after its dash, in a cell too narrow for it."""
+    from markupsafe import Markup, escape
+
+    return Markup("–<wbr>").join(escape(part) for part in text.split("–"))
 
 
 def slug(text: str) -> str:

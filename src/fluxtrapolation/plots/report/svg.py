@@ -6,10 +6,12 @@ import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Final
 
 from fluxtrapolation.plots import style
+from fluxtrapolation.plots.report.interactive import TOKENS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,24 +19,33 @@ if TYPE_CHECKING:
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _XLINK: Final = "{http://www.w3.org/1999/xlink}href"
 
-# Tokens of the house style become variables of the page, so that figures follow its dark mode.
-_TOKENS: Final = {
-    style.INK: "var(--ink)",
-    style.MUTED: "var(--muted)",
-    style.RULE: "var(--rule)",
-    style.GRID: "var(--grid)",
-    style.LAND: "var(--land)",
-    style.PAPER: "var(--paper)",
-    style.MODEL_STYLE["lr"].colour: "var(--grey-line)",
-}
 _GROW: Final = 1.15
 """A figure fills its place on the page up to this many times its natural size."""
+_LONG: Final = 20_000
+"""Letters from which on an outline is worth sharing between figures."""
 _NUMBER: Final = re.compile(r"-?\d+\.\d+")
 _STYLE_DROPPED: Final = ("font-family", "stroke-miterlimit")
 _DEFAULTS: Final = {("stroke-linejoin", "miter"), ("opacity", "1"), ("stroke-width", "1")}
 
 
-def inline_svg(figure: Figure, name: str, description: str) -> str:
+class Shapes:
+    """Long outlines that several figures of a page share, such as the coastline: carried once, referred to by name."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name(self, path: str) -> str:
+        """Name of an outline on the page."""
+        return self._names.setdefault(path, f"shape-{len(self._names) + 1}")
+
+    def markup(self) -> str:
+        """Definitions of all outlines, to stand once on the page; empty without any."""
+        paths = "".join(f'<path id="{name}" d="{path}"/>' for path, name in self._names.items())
+        hidden = 'width="0" height="0" style="position:absolute" aria-hidden="true"'
+        return f"<svg {hidden}><defs>{paths}</defs></svg>" if paths else ""
+
+
+def inline_svg(figure: Figure, name: str, description: str, shapes: Shapes | None = None) -> str:
     """The figure as an ``<svg>`` element for an HTML page.
 
     Parameters
@@ -44,6 +55,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         Prefix of every id inside; must be unique on the page and fit an HTML id.
     description : str
         What the figure shows, in words, for readers who do not see it.
+    shapes : Shapes, optional
+        Where long outlines are kept; without it every figure has its own.
 
     Returns
     -------
@@ -55,7 +68,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     used = set(_references(root))
     viewbox = root.get("viewBox", "0 0 100 100")
     width = float(viewbox.split()[2])
-    body = "".join(_serialise(child, name, used) for child in root)
+    body = "".join(_serialise(child, name, used, shapes) for child in root)
     # The figure's own white sheet is the page's paper.
     return (
         f'<svg class="fig" role="img" viewBox="{_round(viewbox, 1)}" style="max-width:{width * 4 / 3 * _GROW:.0f}px" '
@@ -100,11 +113,11 @@ def _style(text: str) -> str:
             kept += [f"font-weight:{weight.group(1)}"] if weight else []
             kept += [f"font-size:{_round(size.group(), 1)}"] if size else []
             continue
-        kept.append(f"{key}:{_TOKENS.get(value.lower(), _round(value, 2))}")
+        kept.append(f"{key}:{TOKENS.get(value.lower(), _round(value, 2))}")
     return ";".join(kept)
 
 
-def _serialise(element: ET.Element, name: str, used: set[str]) -> str:
+def _serialise(element: ET.Element, name: str, used: set[str], shapes: Shapes | None) -> str:
     tag = element.tag.removeprefix(_SVG)
     if tag == "style":
         return ""
@@ -120,6 +133,9 @@ def _serialise(element: ET.Element, name: str, used: set[str]) -> str:
             attributes += [("style", text)] if text else []
         elif key == "transform" and value.startswith(("rotate(-0 ", "rotate(0 ")):
             continue
+        elif key == "d" and shapes is not None and len(value) > _LONG and "id" not in element.attrib:
+            tag = "use"
+            attributes.append(("href", f"#{shapes.name(_path(value))}"))
         elif key == "d":
             attributes.append(("d", _path(value)))
         else:
@@ -127,7 +143,7 @@ def _serialise(element: ET.Element, name: str, used: set[str]) -> str:
     inner = "".join(
         itertools.chain(
             [escape(element.text.strip("\n"), quote=False) if element.text and element.text.strip() else ""],
-            (_serialise(child, name, used) for child in element),
+            (_serialise(child, name, used, shapes) for child in element),
         )
     )
     if tag in ("g", "defs") and not inner:
@@ -138,6 +154,7 @@ def _serialise(element: ET.Element, name: str, used: set[str]) -> str:
     return f"<{tag}{head}>{inner}</{tag}>" if inner else f"<{tag}{head}/>"
 
 
+@lru_cache(maxsize=16)  # the coastline comes again and again
 def _path(data: str) -> str:
     """A path with one decimal (a tenth of a point) and steps written as ``H`` and ``V``."""
     tokens = _round(" ".join(data.split()), 1).split()
