@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -180,3 +181,22 @@ def test_real_daily_files_from_import_to_scores(
     # a beech forest is within reach of a linear model trained on three towers, dry US-Cop is not
     et = pl.read_parquet("et.parquet").filter(pl.col("scale") == "daily", pl.col("site_id") == "DE-Hai")
     assert et["nse"].item() > 0.6
+
+
+def test_three_doors_give_the_same_store(
+    archive: Path, zarr_store: tuple[Store, Store], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FLUXNET archives, the Zarr, and benchmark CSV files of the same numbers: no value differs."""
+    made = import_fluxnet(archive, tmp_path / "fluxnet", sites=SITES)
+    assert_equal_hours(made, zarr_store[0])
+    assert run(["data", "export", str(made.path), "--format", "benchmark-csv", "--out", str(tmp_path / "csv")]) == 0
+    assert run(["data", "import", str(tmp_path / "csv"), "--out", str(tmp_path / "again")]) == 0
+    again = Store(tmp_path / "again")
+    assert again.site_ids == made.site_ids
+    for site in SITES:
+        hours = made.read_site(site)
+        assert again.read_site(site, hours.columns).equals(hours), site
+    capsys.readouterr()
+    assert run(["data", "diff", str(made.path), str(again.path), "--json"]) in (0, 1)
+    told = json.loads(capsys.readouterr().out)
+    assert not any(change.get("columns") for change in told["sites"]), told

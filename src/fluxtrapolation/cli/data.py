@@ -15,8 +15,8 @@ from fluxtrapolation.cli.data_cite import cite
 from fluxtrapolation.cli.data_combine import merge, subset
 from fluxtrapolation.cli.data_covariates import covariates
 from fluxtrapolation.cli.data_diff import diff
-from fluxtrapolation.cli.data_info import info
 from fluxtrapolation.cli.data_fetch import fetch
+from fluxtrapolation.cli.data_info import info
 from fluxtrapolation.cli.options import JsonFlag
 from fluxtrapolation.errors import DataError
 
