@@ -173,6 +173,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "no qc_mask": (lines(lambda c: [c[0].replace("qc_mask", "qc_msk"), *c[1:]]), r"no column qc_mask"),
     "flag of 2": (cells(9, "qc_mask", "2"), r"1 values of qc_mask are neither 0 nor 1"),
     "TA and SW_IN swapped": (swap("TA", "SW_IN"), r"values of TA lie outside -90 to 60 degC"),
+    "NEP for NEE": (scaled("NEE", -1.0), r"NEE rises with GPP: its sign is turned, as of NEP.*correlation [01]\.\d\d"),
     "GPP and NEE swapped": (swap("GPP", "NEE"), r"GPP and NEE look swapped.*mean by day: GPP -"),
     "SW_IN and potential swapped": (swap("SW_IN", "SW_IN_POT_hourly"), r"SW_IN is 1\.7 times potential radiation"),
     "LST as integers": (scaled("EVI", 10000.0), r"values of EVI lie outside .*divide it by 10000"),

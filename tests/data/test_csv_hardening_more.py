@@ -65,6 +65,23 @@ def test_harmless_differences_change_nothing(folder: Path, tmp_path: Path, name:
     assert made.data_hash == want.data_hash
 
 
+def test_a_file_cut_inside_its_last_value_is_noted(folder: Path, tmp_path: Path) -> None:
+    """The rest of a number is a number: nothing else can tell that 12.3456 became 1."""
+    path = folder / "DE-Hai.csv"
+    frame = pl.read_csv(path)
+    order = [name for name in frame.columns if name != "TA"]
+    frame.with_columns(pl.lit(12.3456).alias("TA")).select(*order, "TA").write_csv(path)
+    told = "line break"
+    assert not check_benchmark_csv(folder).filter(pl.col("what").str.contains(told)).height
+    path.write_bytes(path.read_bytes().removesuffix(b"2.3456\n"))
+    (row,) = check_benchmark_csv(folder).filter(pl.col("what").str.contains(told)).to_dicts()
+    assert (row["site_id"], row["level"], row["count"]) == ("DE-Hai", "note", 1)
+    assert row["example"].endswith(",1'")
+    made = import_towers(folder, tmp_path / "out")
+    assert made.read_site("DE-Hai")["TA"][-1] == 1.0
+    assert any(told in note for note in made.manifest.sites["DE-Hai"].notes)
+
+
 def test_the_sign_of_the_latitude_is_found_by_the_sun(folder: Path, tmp_path: Path) -> None:
     """A tower that the packaged table does not know: only the sun can tell."""
     (folder / "DE-Hai.csv").rename(folder / "XX-New.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from fluxnet_maker import DD, HH, as_csv, as_daily_csv, bif, daily_means, weather, write, write_zip
 
 from fluxtrapolation.cli.main import run
-from fluxtrapolation.data.importers import detect_format, fluxnet_archive, import_towers
+from fluxtrapolation.data.importers import detect_format, fluxnet_archive, fluxnet_csv, import_towers
 from fluxtrapolation.data.importers.fluxnet_archive import import_fluxnet
 from fluxtrapolation.data.importers.fluxnet_columns import GRAMS_PER_DAY, Options
+from fluxtrapolation.data.importers.fluxnet_csv import DataFile
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning
 
@@ -232,6 +234,56 @@ def test_towers_without_et(tmp_path: Path) -> None:
     assert "ET has no value" in notes(store, "DE-Hai")
     alone = import_fluxnet(source, tmp_path / "alone", sites=["DE-Hai"])
     assert alone.targets == ("GPP", "NEE")
+
+
+def test_a_tower_with_et_comes_to_a_store_without(tmp_path: Path) -> None:
+    dry = {name: values for name, values in COLUMNS.items() if not name.startswith("LE")}
+    source = write(tmp_path / "in", {other("DE-Hai"): as_csv(TIME, dry)})
+    import_fluxnet(source, tmp_path / "out")
+    write(source, {HH: TEXT})
+    with pytest.raises(
+        DataError, match=r"holds 1 sites without ET, and now some towers have LE\. Use --et none .*--overw"
+    ):
+        import_fluxnet(source, tmp_path / "out")
+    with pytest.warns(FluxtrapolationWarning, match="1 tower was already"):
+        added = import_fluxnet(source, tmp_path / "out", options=Options(et="none"))
+    assert added.site_ids == ("DE-Hai", "DE-Tha") and added.targets == ("GPP", "NEE")
+    with pytest.warns(FluxtrapolationWarning, match="1 of 2 towers have no ET"):
+        assert import_fluxnet(source, tmp_path / "out", overwrite=True).targets == ("GPP", "NEE", "ET")
+
+
+def test_et_is_looked_for_in_several_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all LE is missing, every file is read to its end: not one after another."""
+    empty = as_csv(TIME, {**COLUMNS, "LE_F_MDS": np.full(TIME.size, np.nan)})
+    source = write(tmp_path / "in", {HH: empty, other("DE-Hai"): empty})
+    both = threading.Barrier(2, timeout=10)
+    original = fluxnet_archive.holds_value
+
+    def together(*args, **named):  # type: ignore[no-untyped-def]
+        both.wait()
+        return original(*args, **named)
+
+    monkeypatch.setattr(fluxnet_archive, "holds_value", together)
+    assert import_fluxnet(source, tmp_path / "out", jobs=2).targets == ("GPP", "NEE")
+
+
+def test_the_search_for_et_ends_when_another_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fluxtrapolation.data.importers.fluxnet_csv.BLOCK_BYTES", 10_007)
+    monkeypatch.setattr("fluxtrapolation.data.importers.fluxnet_csv.MAX_LINE_BYTES", 1_000)
+    empty = as_csv(TIME, {**COLUMNS, "LE_F_MDS": np.full(TIME.size, np.nan)})
+    file = DataFile(write(tmp_path / "in", {HH: empty}) / HH)
+    read: list[int] = []
+    original = fluxnet_csv.without_sentinels
+
+    def counted(values):  # type: ignore[no-untyped-def]
+        read.append(len(values))
+        return original(values)
+
+    monkeypatch.setattr(fluxnet_csv, "without_sentinels", counted)
+    stop = threading.Event()
+    stop.set()
+    assert not fluxnet_csv.holds_value(file, "LE_F_MDS", stop=stop) and len(read) == 1
+    assert not fluxnet_csv.holds_value(file, "LE_F_MDS") and len(read) > 10
 
 
 def test_an_import_goes_on_and_reads_changed_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from fluxnet_maker import DD, HH, as_csv, as_daily_csv, bif, daily_means, weather, write, write_zip
 
+from fluxtrapolation.data.importers import fluxnet_csv
 from fluxtrapolation.data.importers.fluxnet_archive import import_fluxnet
+from fluxtrapolation.data.importers.fluxnet_columns import Options
 from fluxtrapolation.errors import DataError
 
 TIME, COLUMNS = weather()
@@ -97,6 +100,7 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("TA and VPD swapped", header("TA_F", "VPD_F"),
      "VPD is more than saturation at TA in .* TA and VPD stand in each other's column"),
     ("NEE and GPP swapped", header("NEE_VUT_REF", "GPP_NT_VUT_REF"), "NEE and GPP stand in each other's column"),
+    ("NEP for NEE", columns(NEE_VUT_REF=-COLUMNS["NEE_VUT_REF"]), "NEE rises with GPP .*its sign is turned.*NEP"),
     ("TA in kelvin", columns(TA_F=COLUMNS["TA_F"] + 273.15), "TA looks like kelvin.*Subtract 273.15"),
     ("VPD in kPa", columns(VPD_F=COLUMNS["VPD_F"] / 10), "VPD looks like kPa.*Multiply VPD by 10"),
     ("VPD in Pa", columns(VPD_F=np.minimum(COLUMNS["VPD_F"] * 100, 9000)), "VPD looks like Pa.*Divide VPD by 100"),
@@ -149,6 +153,27 @@ def test_missing_half_hours_are_noted(tmp_path: Path) -> None:
 def test_a_file_that_ends_early_is_noted(tmp_path: Path) -> None:
     store = import_fluxnet(write(tmp_path / "in", {HH: "\n".join(LINES[:9001])}), tmp_path / "out")
     assert "promises 2010 to 2010, its rows go from 2010-01-01 00:00" in "\n".join(store.manifest.sites["DE-Tha"].notes)
+
+
+def test_far_more_rows_than_time_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small archive can unpack to very many rows: it ends before they fill the memory."""
+    blocks: list[int] = []
+    original = fluxnet_csv._Reader.parse
+
+    def counted(self: fluxnet_csv._Reader, block: bytes, *, first_line: int) -> pl.DataFrame:
+        frame = original(self, block, first_line=first_line)
+        blocks.append(frame.height)
+        return frame
+
+    assert fluxnet_csv.MAX_ROWS > 200 * 366 * 48
+    monkeypatch.setattr(fluxnet_csv._Reader, "parse", counted)
+    monkeypatch.setattr(fluxnet_csv, "MAX_ROWS", 5_000)
+    monkeypatch.setattr(fluxnet_csv, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(fluxnet_csv, "MAX_LINE_BYTES", 1_000)
+    source = write(tmp_path / "in", {HH: TEXT})
+    with pytest.raises(DataError, match=r"has more than 5,000 rows; two centuries of half hours have fewer"):
+        import_fluxnet(source, tmp_path / "out", options=Options(et="none"))
+    assert sum(blocks) < 8_000 < TIME.size
 
 
 def test_daily_flags_in_percent(tmp_path: Path) -> None:

@@ -26,16 +26,16 @@ SITES = tuple(f"AA-{number:03d}" for number in range(8))
 
 # Kills itself in the middle of putting the n-th file into its place: before or after the renaming.
 AT_RENAMING = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
 moment, after = int(sys.argv.pop(1)), sys.argv.pop(1) == "after"
-real, seen = Path.replace, []
+real, counter = Path.replace, itertools.count(1)
 def replace(self, target):
-    seen.append(target)
-    if len(seen) == moment and not after:
+    number = next(counter)  # one number a call, whatever the other thread does meanwhile
+    if number == moment and not after:
         os.kill(os.getpid(), signal.SIGKILL)
     done = real(self, target)
-    if len(seen) == moment:
+    if number == moment:
         os.kill(os.getpid(), signal.SIGKILL)
     return done
 Path.replace = replace

@@ -151,7 +151,7 @@ def test_what_becomes_of_towers_that_lack_something(
 def test_sixteen_days_linear(store: Store, tmp_path: Path) -> None:
     start = dt.date(2014, 12, 3)
     rows = [(s, start + dt.timedelta(16 * i), "EVI", 0.1 * i) for s in SITES for i in range(8)]
-    made = join_covariates(store, [tidy(tmp_path / "t.csv", rows)], tmp_path / "new", interpolate="linear")
+    made = join_covariates(store, [tidy(tmp_path / "t.csv", rows)], tmp_path / "new", interpolate="linear", period=16)
     frame = made.store.read_site("AA-One", ["time", "EVI"])
     for i in range(2, 5):
         centre = dt.datetime.combine(start + dt.timedelta(16 * i + 8), dt.time())

@@ -49,7 +49,11 @@ def covariates(
     ] = 32.0,
     period: Annotated[
         int | None,
-        typer.Option("--period", min=1, help="Days of a composite. Default: column days, or the step of the dates."),
+        typer.Option(
+            "--period",
+            min=1,
+            help="Days of a composite. Default: column days, or a guess from the dates. Needed for mixed products.",
+        ),
     ] = None,
     only: Annotated[
         str | None, typer.Option("--covariates", metavar="A,B", help="Only these. Default: all that the files have.")

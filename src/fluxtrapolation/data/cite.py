@@ -320,12 +320,22 @@ def _licence_lines(sources: Sequence[Source], records: Sequence[SiteRecord]) -> 
             yield f"{licence}: {which}; {LICENCES.get(licence, 'read its conditions')}"
 
 
-def _thanks(sources: Iterable[Source], records: Iterable[SiteRecord]) -> Iterable[str]:
+def _thanks(sources: Sequence[Source], records: Sequence[SiteRecord]) -> Iterable[str]:
     names = [*(source.name for source in sources if source.kind != "synthetic"), *(record.source for record in records)]
     if any("FLUXNET2015" in name.upper() for name in names):
         yield FLUXNET2015_THANKS
-    if any(re.match(r"AMF_|.*\bAmeriFlux\b", name) for name in names):
+    if any(re.search(r"\bAmeriFlux\b", name) for name in names) or any(_of_ameriflux(sources, one) for one in records):
         yield AMERIFLUX_THANKS
+
+
+def _of_ameriflux(sources: Iterable[Source], record: SiteRecord) -> bool:
+    """Whether a tower's archive came from AmeriFlux. Files are named after the product, so its network tells.
+
+    FLUXNET2015 has a wording of its own that names AmeriFlux.
+    """
+    if "FLUXNET2015" in record.source.upper() or "AmeriFlux" not in (record.network or ""):
+        return False
+    return any(one.kind == "fluxnet" and one.covers(record) for one in sources)
 
 
 def _cautions(sources: Sequence[Source], sites: Sequence[SiteCredit], simulated: set[str]) -> Iterable[str]:

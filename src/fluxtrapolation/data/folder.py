@@ -34,14 +34,22 @@ def writing(path: Path) -> Iterator[None]:
         raise plain_error(error, path) from error
 
 
-class FolderLock:
-    """One writer a folder: a lock on its ``.lock`` file, which the system releases when the process ends.
+class FileLock:
+    """A lock on a file made for it, which the system releases when the process ends.
 
     Where the system or the file system knows no such locks, nothing is locked.
+
+    Parameters
+    ----------
+    path : Path
+        Made by :meth:`acquire`, removed by :meth:`release`.
+    busy : str
+        What to say where another process has it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK_NAME
+    def __init__(self, path: Path, busy: str) -> None:
+        self._path = path
+        self._busy = busy
         self._handle: BinaryIO | None = None
 
     def acquire(self) -> None:
@@ -50,7 +58,9 @@ class FolderLock:
         Raises
         ------
         DataError
-            If another writer has it, or the folder cannot be written.
+            If another process has it.
+        OSError
+            If the file cannot be made.
         """
         if sys.platform == "win32":
             return
@@ -60,10 +70,7 @@ class FolderLock:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 handle.close()
-                raise DataError(
-                    f"Another import is writing to {self._path.parent}. Wait until it has finished, or choose another "
-                    "--out."
-                ) from None
+                raise DataError(self._busy) from None
             except OSError:
                 handle.close()
                 return
@@ -81,6 +88,16 @@ class FolderLock:
                 self._path.unlink()
         self._handle.close()
         self._handle = None
+
+
+class FolderLock(FileLock):
+    """One writer a folder: a lock on its ``.lock`` file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder / LOCK_NAME,
+            f"Another import is writing to {folder}. Wait until it has finished, or choose another --out.",
+        )
 
 
 def _same_file(path: Path, handle: BinaryIO) -> bool:

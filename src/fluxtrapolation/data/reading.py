@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -18,6 +19,32 @@ def near_name(path: Path) -> str:
         return ""
     close = get_close_matches(path.name, names, n=1, cutoff=0.85)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is there but neither file nor folder: a pipe, socket or device, which may never come to an end.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
+    mode = path.stat().st_mode
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def need_file(path: Path) -> None:
+    """Refuse a pipe, socket or device before it is opened; with :func:`reading` where it may not be there.
+
+    Raises
+    ------
+    DataError
+        If it is one.
+    OSError
+        If it is not there.
+    """
+    if is_pipe(path):
+        raise DataError(f"{path} is no file but a pipe or device. Give a file.")
 
 
 @contextmanager

@@ -16,12 +16,12 @@ from fluxtrapolation.data.fetch.files import Cause, Check, FetchFile, FetchResul
 from fluxtrapolation.data.fetch.lock import LockFile, Pin
 from fluxtrapolation.data.fetch.partial import Partial, Version
 from fluxtrapolation.data.fetch.receive import Got, TooLong, receive
-from fluxtrapolation.data.fetch.transport import Answer, Refused, Status, Transport
+from fluxtrapolation.data.fetch.transport import Answer, Refused, Status, Transport, whole_number
 from fluxtrapolation.data.manifest import utc_now
 from fluxtrapolation.files import sha256_of, write_bytes_atomic
 
 REJECTED: Final = "rejected"
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 class Stopped(Exception):  # noqa: N818
@@ -48,12 +48,13 @@ class Place:
 
 
 class _Rejection(Exception):  # noqa: N818
-    """What came is not accepted."""
+    """What came is not accepted; ``keep`` says whether it is put aside, to be looked at."""
 
-    def __init__(self, cause: Cause, reason: str) -> None:
+    def __init__(self, cause: Cause, reason: str, *, keep: bool = True) -> None:
         super().__init__(reason)
         self.cause: Cause = cause
         self.reason = reason
+        self.keep = keep
 
 
 @dataclass(slots=True)
@@ -154,6 +155,9 @@ class Download:
                     raise Refused(_tried(error.reason, attempt), again=False) from None
                 self._wait(error, idle, jitter)
             except _Rejection as rejection:
+                if not rejection.keep:
+                    self.partial.drop()
+                    raise
                 if self._continued and not clean:  # perhaps only the two halves do not fit
                     clean = True
                     self.partial.drop()
@@ -236,17 +240,20 @@ class Download:
         encoding = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip"):
             raise Refused(f"the server sends it encoded as '{encoding}', which was not asked for", again=False)
-        length = answer.headers.get("Content-Length", "").strip()
+        length = whole_number(answer.headers.get("Content-Length", ""))
         plain = encoding == "identity"
         return Version(
             url=url,
             etag=answer.headers.get("ETag"),
             last_modified=answer.headers.get("Last-Modified"),
-            total=int(length) if plain and length.isdigit() and "Transfer-Encoding" not in answer.headers else None,
+            total=length if plain and "Transfer-Encoding" not in answer.headers else None,
             resumable=plain,
         )
 
     def _receive(self, answer: Answer, version: Version, start: int) -> Got:
+        size, most = self.file.size, self.place.limits.most_bytes
+        if size is None and version.total is not None and version.total > most:
+            raise self._too_large(f"it is announced with {version.total:,} bytes")
         try:
             return receive(
                 answer,
@@ -254,13 +261,22 @@ class Download:
                 version,
                 start,
                 limits=self.place.limits,
-                most=self.file.size,
+                most=most if size is None else size,
                 count=self._count,
                 halt=self._halt,
             )
         except TooLong:
-            reason = f"it has more bytes than the {self.file.size:,} that the publisher says"
+            if size is None:
+                raise self._too_large(f"it has more than {most:,} bytes") from None
+            reason = f"it has more bytes than the {size:,} that the publisher says"
             raise _Rejection("rejected", reason) from None
+
+    def _too_large(self, what: str) -> _Rejection:
+        reason = (
+            f"{what}; no more than {self.place.limits.most_bytes:,} are taken where the publisher gives no size. Is it "
+            "the right address? A larger tower file needs its size in the registry"
+        )
+        return _Rejection("rejected", reason, keep=False)
 
     def _count(self, size: int) -> None:
         self.received += size

@@ -62,6 +62,8 @@ class Limits:
         Wait before the second attempt; doubled each time, up to the maximum, with jitter (50 to 100 %).
     retry_after_max_s : float
         Longest wait that a server may ask for with ``Retry-After``.
+    most_bytes : int
+        Largest file that is taken where the publisher gives no size.
     """
 
     connect_s: float = 15.0
@@ -72,6 +74,7 @@ class Limits:
     backoff_s: float = 1.0
     backoff_max_s: float = 60.0
     retry_after_max_s: float = 300.0
+    most_bytes: int = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)

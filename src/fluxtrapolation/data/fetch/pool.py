@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -16,7 +18,7 @@ from fluxtrapolation.data.fetch.files import PART, Check, FetchFile, FetchResult
 from fluxtrapolation.data.fetch.lock import LOCK_FILE, LockFile
 from fluxtrapolation.data.fetch.names import check_address, check_file_name
 from fluxtrapolation.data.fetch.transport import Transport
-from fluxtrapolation.data.folder import FolderLock
+from fluxtrapolation.data.folder import FileLock, FolderLock
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning
 from fluxtrapolation.files import plain_error
 
@@ -81,7 +83,8 @@ def fetch_files(
     Raises
     ------
     DataError
-        If the request itself is wrong, another download is at work in the folder, or the disk is full.
+        If the request itself is wrong, another download is at work in the folder or with the lock file, or the disk is
+        full.
     KeyboardInterrupt
         Passed on after the connections are closed; finished files and partial ones stay.
 
@@ -95,13 +98,7 @@ def fetch_files(
     pinned = place / LOCK_FILE if lock is None else Path(lock)
     if locked and not (pinned.exists() or pinned.with_name(f"{pinned.name}.new").exists()):
         raise DataError(f"There is no lock file {pinned}, and --locked takes only what stands in one.")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        writer = FolderLock(place)
-        writer.acquire()
-    except OSError as error:
-        raise plain_error(error, place) from error
-    try:
+    with _alone_in(place), _alone_with(pinned):
         _clear(place)
         pins = LockFile(pinned)
         if not offline:
@@ -128,8 +125,43 @@ def fetch_files(
             run.stop.set()
             shared.transport.abort()
             pins.save()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder and keep others from writing to it."""
+    writer = FolderLock(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writer.acquire()
+    except OSError as error:
+        raise plain_error(error, folder) from error
+    try:
+        yield
     finally:
         writer.release()
+
+
+@contextmanager
+def _alone_with(pinned: Path) -> Iterator[None]:
+    """Keep others from the lock file: two runs into different folders may share it, and each would lose pins."""
+    pinned = pinned.resolve()
+    keeper = FileLock(
+        pinned.with_name(f".{pinned.name}.lock"),
+        f"Another download is at work with the lock file {pinned}. Wait until it has finished, or choose another "
+        "--lock.",
+    )
+    # Where nothing can be written no pin can be lost: a lock file on a read-only disk can still be checked against.
+    try:
+        pinned.parent.mkdir(parents=True, exist_ok=True)
+        keeper.acquire()
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise plain_error(error, pinned) from error
+    try:
+        yield
+    finally:
+        keeper.release()
 
 
 class _Run:

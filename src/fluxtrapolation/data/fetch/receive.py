@@ -35,7 +35,7 @@ class Got:
 
 
 class TooLong(Exception):  # noqa: N818
-    """More comes than the publisher says the file has."""
+    """More comes than the file may have."""
 
 
 class _Sink:
@@ -116,7 +116,7 @@ def receive(
     start: int,
     *,
     limits: Limits,
-    most: int | None,
+    most: int,
     count: Callable[[int], None],
     halt: Callable[[], None],
 ) -> Got:
@@ -124,8 +124,8 @@ def receive(
 
     Parameters
     ----------
-    most : int, optional
-        Bytes that the publisher says the file has.
+    most : int
+        Bytes that the publisher says the file has, or the most that is taken.
     count : callable
         Told of every piece that came.
     halt : callable
@@ -157,34 +157,36 @@ def receive(
         sink.close()
 
 
-def _plain(answer: Answer, sink: _Sink, watch: _Watch, most: int | None) -> None:
+def _plain(answer: Answer, sink: _Sink, watch: _Watch, most: int) -> None:
     while came := answer.read_into(sink.room()):
         sink.took(came)
         watch.came(came)
-        _short_enough(sink, most)
+        if sink.size > most:  # no need to fill the disk first
+            raise TooLong
 
 
-def _unpacked(answer: Answer, sink: _Sink, watch: _Watch, most: int | None) -> None:
-    """A body that the server compressed although it was not asked to."""
+def _unpacked(answer: Answer, sink: _Sink, watch: _Watch, most: int) -> None:
+    """A body that the server compressed although it was not asked to; a little can unpack to very much."""
     unpack = zlib.decompressobj(wbits=31)
     scratch = memoryview(bytearray(1 << 16))
-    while came := answer.read_into(scratch):
+    packed = 0
+    while not unpack.eof and (came := answer.read_into(scratch)):
         watch.came(came)
+        packed += came
+        if packed > most:  # it may unpack to nothing, for ever
+            raise TooLong
         piece = bytes(scratch[:came])
         try:
             while piece:
-                sink.put(unpack.decompress(piece, 1 << 20))
-                _short_enough(sink, most)
+                plain = unpack.decompress(piece, 1 << 20)
+                if sink.size + len(plain) > most:
+                    raise TooLong
+                sink.put(plain)
                 piece = unpack.unconsumed_tail
         except zlib.error as error:
             raise Refused(f"what the server sends as gzip is none ({error})", again=True) from None
     if not unpack.eof:
         raise Refused("the connection ended in the middle of a compressed answer", again=True)
-
-
-def _short_enough(sink: _Sink, most: int | None) -> None:
-    if most is not None and sink.size > most:  # no need to fill the disk first
-        raise TooLong
 
 
 class _Watch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from fluxtrapolation.errors import DataError, examples
 
 PUBLIC_ZARR: Final = "https://excited-co2.github.io/zarr-fluxnet2015/fluxnet.zarr"
 """FLUXNET2015, 204 towers, half-hourly: the public rehost that ``data fetch --zarr public`` reads."""
+MOST_REGISTRY: Final = 8 << 20
+"""Bytes of a registry that is fetched; 1,000 towers with sizes and hashes need 0.2 MB."""
 _NOTE: Final = "fetched "
 
 
@@ -133,7 +135,7 @@ def _by_address(address: str, folder: Path, *, offline: bool, locked: bool, limi
         folder / "registry",
         offline=frozen,
         update=not frozen,
-        limits=limits,
+        limits=replace(limits or Limits(), most_bytes=MOST_REGISTRY),
         check=usable,
     )
     if result.path is None:

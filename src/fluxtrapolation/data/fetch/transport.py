@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import platform
+import re
 import socket
 import ssl
 import urllib.error
@@ -64,6 +65,8 @@ class Status(Refused):
         )
 
 
+_MOST_DIGITS: Final = 18
+_DIGITS: Final = re.compile(r"0*([0-9]+)")
 _MEANING: Final[Mapping[int, str]] = {
     401: " (asks for a login)",
     403: " (access is not allowed)",
@@ -215,15 +218,28 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a header holds, None if it holds none; more than 18 digits count as the largest of 18.
+
+    Headers are Latin-1, and ``str.isdigit`` takes a superscript for a digit, which ``int`` does not. ``int`` itself
+    refuses several thousand digits.
+    """
+    found = _DIGITS.fullmatch(text.strip())
+    if found is None:
+        return None
+    return int(found[1]) if len(found[1]) <= _MOST_DIGITS else 10**_MOST_DIGITS - 1
+
+
 def retry_after(text: str | None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for: a number, or a date (RFC 9110, 10.2.3). None if unreadable."""
     if text is None:
         return None
-    if text.strip().isdigit():
-        return float(text)
+    seconds = whole_number(text)
+    if seconds is not None:
+        return float(seconds)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fluxtrapolation.data.importers.fluxnet_names import EXAMPLE
+from fluxtrapolation.data.importers.fluxnet_names import EXAMPLE, SITE, parse_name, table_site
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import DataError
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
+from fluxtrapolation.schema import QC, TIME
 
 FORMATS = ("benchmark-csv", "fluxnet2015-zarr", "fluxnet")
 
@@ -20,7 +23,7 @@ def detect_format(source: str) -> str:
     Raises
     ------
     DataError
-        If nothing is there, or it is none of the known formats.
+        If nothing is there, or it is none of the known formats, or two of them.
     """
     if source.startswith(("http://", "https://")):
         if source.rstrip("/").endswith(".zarr"):
@@ -40,6 +43,12 @@ def _format_of(path: Path) -> str:
     if path.is_dir() and any((path / name).exists() for name in (".zmetadata", ".zgroup", "zarr.json")):
         return "fluxnet2015-zarr"
     if looks_like_fluxnet(path):
+        others = benchmark_files(path)
+        if others:
+            raise DataError(
+                f"{source} holds both FLUXNET files and {len(others)} benchmark CSV files ({examples(others)}). Say "
+                "which are to be read with --format fluxnet or --format benchmark-csv, or put them into two folders."
+            )
         return "fluxnet"
     if path.is_dir():
         if any(path.glob("*.csv")):
@@ -51,6 +60,31 @@ def _format_of(path: Path) -> str:
         f"{source} is a file, and not named as FLUXNET archives are ({EXAMPLE}); give the folder that holds one "
         "{site}.csv per tower, or a Zarr store."
     )
+
+
+def benchmark_files(folder: Path) -> list[str]:
+    """Names of the CSV files of a folder that are towers of the benchmark, not FLUXNET files.
+
+    They are named as a site is, or their header says so; other tables beside FLUXNET files (site lists, variable
+    lists) are none.
+    """
+    if not folder.is_dir():
+        return []
+    tables = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+    return [path.name for path in tables if _is_benchmark(path)]
+
+
+def _is_benchmark(path: Path) -> bool:
+    from fluxtrapolation.data.importers.csv_header import read_header
+
+    if parse_name(path.name) is not None or table_site(path.name) is not None:
+        return False
+    if re.fullmatch(SITE, path.stem):
+        return True
+    try:
+        return {TIME, QC} <= set(read_header(path).names)
+    except DataError:
+        return False
 
 
 def import_towers(
@@ -117,5 +151,13 @@ def import_towers(
         raise DataError(f"FLUXNET archives are read from disk. Download {text} first.")
     named: dict[str, Any] = {"qc": qc, "gpp": gpp, "et": et, "latent_heat": latent_heat}
     options = Options(**named, qc_fraction=QC_FRACTION if qc_fraction is None else qc_fraction)
+    others = benchmark_files(Path(text))
+    if others:
+        warnings.warn(
+            f"{len(others)} benchmark CSV files of {text} are passed over, for FLUXNET files were asked for: "
+            f"{examples(others)}. Read them with --format benchmark-csv into another store.",
+            FluxtrapolationWarning,
+            stacklevel=2,
+        )
     asked: Any = resolution
     return import_fluxnet(text, out, options=options, resolution=asked, **shared)

@@ -10,6 +10,7 @@ import polars as pl
 
 from fluxtrapolation.data.checks import missing_problems, range_problems, time_problem, unit_problem
 from fluxtrapolation.data.importers.csv_problem import Problem
+from fluxtrapolation.data.importers.fluxnet_columns import MAX_NEE_WITH_GPP, correlation
 from fluxtrapolation.schema import TIME, VARIABLES
 
 _SPRING_AND_AUTUMN: Final = (3, 4, 9, 10, 11)
@@ -133,6 +134,18 @@ def _swapped(frame: pl.DataFrame, site: str) -> list[Problem]:
                 example=f"mean by day: GPP {gpp:.2f}, NEE {nee:.2f}",
             )
         )
+    elif gpp is not None and nee is not None:
+        both = frame.select("NEE", "GPP").fill_nan(None).drop_nulls()
+        along = correlation(*both.cast(pl.Float64).to_numpy().T) if both.height >= _ENOUGH else 0.0
+        if along > MAX_NEE_WITH_GPP:
+            problems.append(
+                Problem(
+                    site,
+                    "NEE rises with GPP: its sign is turned, as of NEP",
+                    "Uptake by plants is negative NEE: turn its sign and import again.",
+                    example=f"correlation {along:.2f}; mean by day: GPP {gpp:.2f}, NEE {nee:.2f}",
+                )
+            )
     if "SW_IN_POT_hourly" in names:
         bright = frame.filter(pl.col("SW_IN_POT_hourly") > 50.0).select("SW_IN", "SW_IN_POT_hourly").sum()
         total, potential = bright.row(0) if frame.height else (0.0, 0.0)

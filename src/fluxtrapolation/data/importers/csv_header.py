@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fluxtrapolation.data.checks import check_site_id
 from fluxtrapolation.data.importers.csv_problem import CsvFileError, Problem
-from fluxtrapolation.data.reading import reading
+from fluxtrapolation.data.reading import is_pipe, reading
 from fluxtrapolation.errors import did_you_mean, examples
 from fluxtrapolation.schema import QC, TIME, canonical_column
 
@@ -66,7 +65,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         If the file is none, may not be read, or was written to while it was read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        if is_pipe(path):
             raise refuse(path, "is no file but a pipe or device", "Give a file.")
     except OSError as error:
         if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):

@@ -44,14 +44,16 @@ class Columns:
         return (TIME, *self.numbers, *self.flags, *self.places, *self.labels)
 
 
-def read_rows(path: Path, columns: Columns) -> tuple[pl.DataFrame, str]:
-    """The rows of a file, and its sha256.
+def read_rows(path: Path, columns: Columns) -> tuple[pl.DataFrame, str, Problem | None]:
+    """The rows of a file, its sha256, and what is odd about its end.
 
     Returns
     -------
     frame : DataFrame
         ``time`` as datetime, numbers and places as float64 (missing: null), flags and labels as text.
     sha256 : str
+    problem : Problem or None
+        A note if the last line does not end: a value that lost its last digits is still a number.
 
     Raises
     ------
@@ -75,7 +77,22 @@ def read_rows(path: Path, columns: Columns) -> tuple[pl.DataFrame, str]:
     flags = flag_problem(frame, where=f"Site {path.stem}")
     if flags is not None:
         raise CsvFileError([Problem.from_text(f"{flags} Correct the file.", path.stem)])
-    return frame, hashlib.sha256(content).hexdigest()
+    return frame, hashlib.sha256(content).hexdigest(), _unended(content, path)
+
+
+def _unended(content: bytes, path: Path) -> Problem | None:
+    """A note if the file stops without a line break: perhaps inside its last value."""
+    if content.endswith((b"\n", b"\r")):
+        return None
+    last = content[content.rfind(b"\n") + 1 :]
+    return Problem(
+        path.stem,
+        "the last line does not end with a line break: if the file was cut off inside its last value, that is wrong",
+        "Compare its size with the original.",
+        example=f"it ends in {str(last[-24:], errors='replace')!r}",
+        count=1,
+        level="note",
+    )
 
 
 def _rows_of(content: bytes, header: Header, path: Path) -> tuple[bytes, int]:

@@ -65,13 +65,15 @@ class TowerReader:
             Naming everything that is wrong with it (:class:`CsvFileError`), or that it cannot be read at all.
         """
         columns = self._columns(self.headers[site].names, site)
-        frame, sha256 = read_rows(path, columns)
+        frame, sha256, unended = read_rows(path, columns)
         notes = [
             f"{name} left out: only {count} have it"
             for name, count in self.left_out.items()
             if name in self.headers[site].names
         ]
         problems = table_problems(frame, [*self.covariates, *self.targets], self.targets, site=site)
+        if unended is not None:
+            problems.append(unended)
         stranger = site_in_file(frame, columns, site=site)
         if stranger is not None:
             problems.append(stranger)

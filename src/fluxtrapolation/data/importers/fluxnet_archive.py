@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from fluxtrapolation.data.importers.fluxnet_bif import BifShelf
@@ -24,10 +25,10 @@ from fluxtrapolation.data.importers.fluxnet_inventory import (
     take_stock,
 )
 from fluxtrapolation.data.importers.fluxnet_names import Resolution, table_site
-from fluxtrapolation.data.importers.fluxnet_place import find_place
-from fluxtrapolation.data.importers.fluxnet_tower import LICENCE, read_tower
+from fluxtrapolation.data.importers.fluxnet_place import Place, find_place, is_placed
+from fluxtrapolation.data.importers.fluxnet_tower import licence_of, network_of, read_tower
 from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
-from fluxtrapolation.data.reading import reading
+from fluxtrapolation.data.reading import need_file, reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
 from fluxtrapolation.errors import DataError, FluxtrapolationError, FluxtrapolationWarning, examples
 from fluxtrapolation.files import sha256_of
@@ -113,7 +114,10 @@ def import_fluxnet(
     if not chosen:
         raise DataError(_reasons(failures))
     given = {} if sites_table is None else read_sites_table(sites_table)
-    with_et = _any_et(chosen, chosen_options)
+    workers = max(1, jobs if jobs is not None else min(MAX_JOBS, _usable_cpus()))
+    with_et = _any_et(chosen, chosen_options, workers)
+    if with_et and not overwrite:
+        _need_et(Path(out))
     writer = StoreWriter(
         out,
         targets=("GPP", "NEE", "ET") if with_et else ("GPP", "NEE"),
@@ -129,7 +133,7 @@ def import_fluxnet(
         todo = [site for site, choice in chosen.items() if not work.is_there(choice)]
         done = total - len(todo)
         failures |= _run_all(
-            work, [chosen[site] for site in todo], done=done, total=total, jobs=jobs, progress=progress
+            work, [chosen[site] for site in todo], done=done, total=total, workers=workers, progress=progress
         )
         if not writer.done:
             writer.discard()
@@ -164,15 +168,7 @@ class _Work:
     def run(self, choice: Choice) -> None:
         """Read and write one tower; a DataError says why it cannot be done."""
         site = choice.site
-        own = [table for table in choice.tables if table_site(table.name) != "*"]
-        bif, hints = self.shelf.facts(site, own, own=True)
-        if bif is None:
-            shared = [table for table in choice.tables if table not in own]
-            bif, more = self.shelf.facts(site, shared, own=False)
-            hints += more
-        place = find_place(
-            site, given=self.given.get(site), bif=bif, packaged=self.packaged.get(site), hints=tuple(hints)
-        )
+        place, hints = self.place_of(choice)
         read = read_tower if self.resolution == "hourly" else read_daily_tower
         tower = read(choice, place, self.options, with_et=self.with_et)
         said = passed_over_note(choice)
@@ -184,13 +180,28 @@ class _Work:
         if self.with_et and tower.frame["ET"].is_nan().all():
             self.without_et.append(site)
 
+    def place_of(self, choice: Choice) -> tuple[Place, list[str]]:
+        """Where the tower stands, after its own tables before those of a whole network; notes on tables not used."""
+        site = choice.site
+        own = [table for table in choice.tables if table_site(table.name) != "*"]
+        bif, hints = self.shelf.facts(site, own, own=True)
+        if bif is None:
+            shared = [table for table in choice.tables if table not in own]
+            bif, more = self.shelf.facts(site, shared, own=False)
+            hints += more
+        given, packaged = self.given.get(site), self.packaged.get(site)
+        return find_place(site, given=given, bif=bif, packaged=packaged, hints=tuple(hints)), hints
+
     def is_there(self, choice: Choice) -> bool:
-        """Whether the store holds the tower as its file is now."""
+        """Whether the store holds the tower as its file is now, and as the tables of a whole network place it now."""
         entry = self.writer.manifest.sites.get(choice.site)
         if entry is None:
             return False
         try:
-            return entry.source_sha256 == self.hash_of(choice)
+            if entry.source_sha256 != self.hash_of(choice):
+                return False
+            place, _ = self.place_of(choice)
+            return is_placed(entry, place, network_of(choice, place))
         except DataError:
             return False  # told when it is read
 
@@ -201,6 +212,7 @@ class _Work:
         for path in paths:
             if path not in self.hashes:
                 with reading(path):
+                    need_file(path)
                     self.hashes[path] = sha256_of(path)
         if len(paths) == 1:
             return self.hashes[paths[0]]
@@ -208,12 +220,11 @@ class _Work:
 
 
 def _run_all(
-    work: _Work, choices: Sequence[Choice], *, done: int, total: int, jobs: int | None, progress: Progress | None
+    work: _Work, choices: Sequence[Choice], *, done: int, total: int, workers: int, progress: Progress | None
 ) -> dict[str, str]:
     """Work through the towers, a few at a time; returns the failed ones with their reasons."""
     failed: dict[str, str] = {}
-    workers = jobs if jobs is not None else min(MAX_JOBS, _usable_cpus())
-    pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="import")
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import")
     try:
         futures: dict[Future[None], str] = {pool.submit(work.run, choice): choice.site for choice in choices}
         for future in as_completed(futures):
@@ -237,18 +248,47 @@ def _usable_cpus() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _any_et(chosen: Mapping[str, Choice], options: Options) -> bool:
-    """Whether any tower has LE: the search ends at the first value, mostly in the first block of the first file."""
+def _any_et(chosen: Mapping[str, Choice], options: Options, workers: int) -> bool:
+    """Whether any tower has LE: the search ends at the first value, mostly in the first block of the first file.
+
+    Where every value misses, files are read to their end: a few at a time.
+    """
     if options.et == "none":
         return False
+    column, found = LE[options.et], Event()
 
-    def holds(choice: Choice) -> bool:
+    def holds(choice: Choice) -> None:
         try:
-            return holds_value(choice.file, LE[options.et])
+            if not found.is_set() and holds_value(choice.file, column, stop=found):
+                found.set()
         except FluxtrapolationError:
-            return False  # told when the tower is read
+            return  # told when the tower is read
 
-    return any(holds(choice) for choice in chosen.values())
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="look")
+    try:
+        for future in as_completed([pool.submit(holds, choice) for choice in chosen.values()]):
+            future.result()
+            if found.is_set():
+                break
+    finally:
+        found_any = found.is_set()
+        found.set()  # an interrupt ends the search as well
+        pool.shutdown(wait=True, cancel_futures=True)
+    return found_any
+
+
+def _need_et(out: Path) -> None:
+    """Refuse to add towers with LE to a store that was made without: all towers of a store have the same columns."""
+    from fluxtrapolation.data.manifest import MANIFEST_NAME, read_manifest
+
+    if not (out / MANIFEST_NAME).exists():
+        return
+    held, _ = read_manifest(out)
+    if held.sites and held.sources[0].kind == "fluxnet" and "ET" not in held.targets:
+        raise DataError(
+            f"{out} holds {len(held.sites)} sites without ET, and now some towers have LE. Use --et none to add them "
+            "without ET, or --overwrite to read all towers again with it."
+        )
 
 
 def _source(
@@ -264,13 +304,15 @@ def _source(
     from fluxtrapolation.data.manifest import Source, utc_now
 
     facts = options.as_facts(resolution, with_et=with_et)
+    licences = {licence_of(choice.name) for choice in chosen.values()}
+    described = any(choice.name.is_fluxnet2015 for choice in chosen.values())
     return Source(
         name=", ".join(sorted({choice.name.product for choice in chosen.values()})),
         kind="fluxnet",
         location=str(path.resolve()),
-        licence=LICENCE,
-        citation=CITATION,
-        doi=DOI,
+        licence=licences.pop() if len(licences) == 1 else None,  # else each tower's record says its own
+        citation=CITATION if described else None,
+        doi=DOI if described else None,
         options={**facts, "sites_table_sha256": None if sites_table is None else sha256_of(Path(sites_table))},
         retrieved=utc_now(),
         package_version=__version__,

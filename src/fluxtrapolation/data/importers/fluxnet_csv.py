@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import IO, Any, Final
 
 import numpy as np
@@ -13,13 +14,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fluxtrapolation.data.importers.fluxnet_zip import open_member
-from fluxtrapolation.data.reading import reading
+from fluxtrapolation.data.reading import need_file, reading
 from fluxtrapolation.errors import DataError, MissingColumnError, did_you_mean, examples
 
 BLOCK_BYTES: Final = 8 << 20
 MAX_LINE_BYTES: Final = 1 << 20
 """A line of 267 columns has 2 KB; one of a megabyte is no line of a FLUXNET file."""
 MAX_COLUMNS: Final = 5_000
+MAX_ROWS: Final = 3_600_000
+"""Two hundred years of half hours have 3.5 million rows; a small archive can unpack to far more."""
 MISSING_TEXT: Final = ["NA", "N/A", "NULL", "null", "None", "nan", "-nan", "."]
 """Beside blanks and NaN. The numbers that mean missing are told in :func:`without_sentinels`."""
 COMMA, NEWLINE = b",\n"
@@ -55,8 +58,10 @@ class DataFile:
             with open_member(self.path, self.member) as stream:
                 yield stream
             return
-        with reading(self.path), self.path.open("rb") as stream:
-            yield stream
+        with reading(self.path):
+            need_file(self.path)
+            with self.path.open("rb") as stream:
+                yield stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,10 @@ def read_columns(file: DataFile, *, needed: Sequence[str], optional: Sequence[st
         parts.append(frame)
         rows += frame.height
         size += len(block)
+        if rows > MAX_ROWS:
+            raise DataError(
+                f"{file.name} has more than {MAX_ROWS:,} rows; two centuries of half hours have fewer. {AGAIN}"
+            )
     if not rows:
         raise DataError(f"{file.name} has a header but no rows. {AGAIN}")
     table = pl.concat(parts, rechunk=True)
@@ -151,14 +160,16 @@ def read_columns(file: DataFile, *, needed: Sequence[str], optional: Sequence[st
     return Columns(times, values, rows, size)
 
 
-def holds_value(file: DataFile, column: str) -> bool:
-    """Whether a column is there and holds any value; stops at the first one."""
+def holds_value(file: DataFile, column: str, *, stop: Event | None = None) -> bool:
+    """Whether a column is there and holds any value; ends at the first one, or unfinished when ``stop`` is set."""
     if column not in read_header(file):
         return False
     for block, reader in _blocks(file, (column,), ()):
         values = without_sentinels(reader.parse(block, first_line=2)[column].to_numpy())
         if np.isfinite(values).any():
             return True
+        if stop is not None and stop.is_set():
+            break
     return False
 
 

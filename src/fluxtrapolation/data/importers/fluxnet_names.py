@@ -44,6 +44,7 @@ TABLE_PATTERN: Final = re.compile(
 """Metadata tables; the sites ``AA-Flx`` and ``AA-Net`` stand for a whole network."""
 
 EXAMPLE: Final = "FLX_AU-Ade_FLUXNET2015_FULLSET_HH_2007-2009_1-3.csv"
+FLUXNET2015_LAST_YEAR: Final = 2014
 Resolution = Literal["hourly", "daily"]
 
 
@@ -82,6 +83,12 @@ class FluxnetName:
             return None
         by_step: dict[str, Resolution] = {"HH": "hourly", "HR": "hourly", "DD": "daily"}
         return by_step.get(self.step)
+
+    @property
+    def is_fluxnet2015(self) -> bool:
+        """Whether it is of FLUXNET2015 itself; Warm Winter 2020 bears the name as well, beyond 2014 or as a beta."""
+        late = self.years is not None and self.years[1] > FLUXNET2015_LAST_YEAR
+        return self.product == "FLUXNET2015" and not late and "beta" not in self.version.casefold()
 
     @property
     def newness(self) -> tuple[int, int, tuple[int, ...], int, int]:

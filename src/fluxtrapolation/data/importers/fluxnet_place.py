@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ OFF_MIN: Final = 25.0
 TOO_BRIGHT: Final = 0.08
 """Share of radiation above the potential one from which the coordinates are doubted; 0.01 to 0.03 is usual."""
 QUARTER: Final = 0.25
+GIVEN_BY: Final = " after "
+"""In the note on an offset that a table gives; offsets found from the sun have another one."""
+
+if TYPE_CHECKING:
+    from fluxtrapolation.data.manifest import SiteEntry
 
 Times = NDArray[np.datetime64]
 Values = NDArray[Any]
@@ -89,6 +94,19 @@ def find_place(
     return Place(facts, offset, tuple(notes), None if bif is None else bif.doi)
 
 
+def is_placed(entry: SiteEntry, place: Place, network: str | None) -> bool:
+    """Whether a site of a store was made with these facts: a metadata table of a whole network may have changed."""
+    record, facts = entry.record, place.facts
+    names = ("name", "lat", "lon", "igbp", "mat_c", "map_mm")
+    if any(getattr(record, name) != getattr(facts, name) for name in names):
+        return False
+    if (record.network, entry.doi) != (network, place.doi) or not set(place.notes) <= set(entry.notes):
+        return False
+    if place.utc_offset_h is not None:
+        return record.utc_offset_h == place.utc_offset_h
+    return not any(note.startswith("utc_offset_h ") and GIVEN_BY in note for note in entry.notes)
+
+
 def _given_offset(
     given: SiteFacts | None, bif: BifFacts | None, packaged: SiteFacts | None, notes: list[str]
 ) -> float | None:
@@ -98,7 +116,7 @@ def _given_offset(
         (packaged.true_utc_offset_h if packaged else None, "the packaged site table"),
     ):
         if said is not None:
-            notes.append(f"utc_offset_h {said:g} after {source}")
+            notes.append(f"utc_offset_h {said:g}{GIVEN_BY}{source}")
             return said
     return None
 
@@ -139,7 +157,7 @@ def find_offset(place: Place, time: Times, sw_in: Values, in_file: Values | None
     facts, known = place.facts, place.utc_offset_h
     assumed = 0.0 if known is None else known
     computed = potential_radiation(_utc(time, assumed), lat=facts.lat, lon=facts.lon)
-    lag = None if in_file is None else _lag_h(time, in_file, computed, facts.lon, known)
+    lag = None if in_file is None else _lag_h(time, in_file, computed, facts, known)
     if known is not None:
         if lag is not None and abs(lag) * 60.0 > OFF_MIN:
             return known, [
@@ -154,10 +172,11 @@ def find_offset(place: Place, time: Times, sw_in: Values, in_file: Values | None
     if in_file is not None and np.isfinite(in_file).sum() >= 24 and np.nanmax(in_file) > 0.0:
         held = np.isfinite(in_file)
         estimate, rmse = estimate_utc_offset(time[held], in_file[held], lat=facts.lat, lon=facts.lon)
+        estimate = _twin(estimate, facts)
         return estimate, [
             f"utc_offset_h {estimate:+g} found from {held.sum()} hours of SW_IN_POT (rmse {rmse:.0f} W m-2)"
         ]
-    lag = _lag_h(time, sw_in, computed, facts.lon, None)
+    lag = _lag_h(time, sw_in, computed, facts, None)
     if lag is not None:
         return float(round(lag)), [
             f"utc_offset_h {round(lag):+d} found from the phase of measured SW_IN ({lag:+.2f} h): the file has no "
@@ -178,16 +197,22 @@ def zone_offset(facts: SiteFacts) -> tuple[float, str]:
     return offset, f"utc_offset_h {offset:+g} taken from the zone {zone}, unchecked"
 
 
-def _lag_h(time: Times, sun: Values, computed: Values, lon: float, known: float | None) -> float | None:
-    """Hours by which ``sun`` is late; without an offset, the one of the days-apart answers that fits the longitude."""
+def _twin(offset: float, facts: SiteFacts) -> float:
+    """The offset, or its twin a day before or after: the one nearest to the zone's, as the sun tells no date.
+
+    East of the date line the longitude would mislead: Chatham has +12.75, the Line Islands +14.
+    """
+    return offset + 24.0 * round((zone_offset(facts)[0] - offset) / 24.0)
+
+
+def _lag_h(time: Times, sun: Values, computed: Values, facts: SiteFacts, known: float | None) -> float | None:
+    """Hours by which ``sun`` is late; without an offset, the one of the days-apart answers that fits the zone."""
     held = np.isfinite(sun)
     phase = radiation_phase(time[held], sun[held], computed[held])
     if phase is None:
         return None
     lag = phase.lag_min / 60.0
-    if known is None:
-        lag += 24.0 * round((lon / 15.0 - lag) / 24.0)
-    return lag
+    return _twin(lag, facts) if known is None else lag
 
 
 def _rounded(lag: float) -> float:

@@ -23,6 +23,7 @@ from fluxtrapolation.data.importers.fluxnet_columns import (
 )
 from fluxtrapolation.data.importers.fluxnet_csv import Columns, DataFile, read_columns
 from fluxtrapolation.data.importers.fluxnet_inventory import Choice
+from fluxtrapolation.data.importers.fluxnet_names import FluxnetName
 from fluxtrapolation.data.importers.fluxnet_place import Place, check_sun, find_offset, first_known
 from fluxtrapolation.data.importers.fluxnet_times import check_order, coverage_note, moments, native_step
 from fluxtrapolation.data.importers.hourly import STEP_MIN, Hours, Packed, recorded_span, to_hours
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from fluxtrapolation.data.manifest import SiteRecord
 
-LICENCE: Final = "CC-BY-4.0"
+FLUXNET2015_LICENCE: Final = "CC-BY-4.0"
+AMERIFLUX_HUB: Final = "AMF"
 ZARR_ONLY: Final = "store_utc_wrong"
 """A time flag of the site table that is about the Zarr store's axis."""
 START, END = "TIMESTAMP_START", "TIMESTAMP_END"
@@ -220,6 +222,19 @@ def _assemble(choice: Choice, place: Place, hours: Hours, step: int, notes: list
     return Tower(record, frame, notes, None if phase is None else phase.lag_min)
 
 
+def licence_of(name: FluxnetName) -> str | None:
+    """The licence of FLUXNET2015; None for other products, whose towers and versions have licences of their own."""
+    return FLUXNET2015_LICENCE if name.is_fluxnet2015 else None
+
+
+def network_of(choice: Choice, place: Place) -> str | None:
+    """The tower's networks; AmeriFlux among them where the file comes from its hub, as it asks for a word of thanks."""
+    known = place.facts.network
+    if choice.name.hub != AMERIFLUX_HUB or "AmeriFlux" in (known or ""):
+        return known
+    return f"{known};AmeriFlux" if known else "AmeriFlux"
+
+
 def record_of(choice: Choice, place: Place, offset: float, step: int) -> SiteRecord:
     """The site's row of the store's table."""
     from fluxtrapolation.data.manifest import SiteRecord
@@ -231,11 +246,11 @@ def record_of(choice: Choice, place: Place, offset: float, step: int) -> SiteRec
         lat=facts.lat,
         lon=facts.lon,
         igbp=facts.igbp,
-        network=facts.network,
+        network=network_of(choice, place),
         mat_c=facts.mat_c,
         map_mm=facts.map_mm,
         utc_offset_h=offset,
         native_step_min=step,
-        licence=LICENCE,
+        licence=licence_of(choice.name),
         source=choice.name.product,
     )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from fluxtrapolation.data.reading import need_file
 from fluxtrapolation.errors import DataError, examples
 
 MAX_MEMBER_BYTES: Final = 3 << 30
@@ -83,6 +84,7 @@ def _short(name: str) -> str:
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An archive, with the errors of a damaged one in plain words."""
     try:
+        need_file(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError) as error:

@@ -45,6 +45,8 @@ class SatelliteFile:
         What it has at some site, values or not.
     unused : tuple of str
         Variables that are no covariates.
+    period_stated : bool
+        Whether the length of the periods was stated (by the file or the user), not guessed from the dates.
     licence, citation : str or None
         What the file says of itself.
     """
@@ -54,6 +56,7 @@ class SatelliteFile:
     sites: tuple[str, ...]
     covariates: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    period_stated: bool = False
     licence: str | None = None
     citation: str | None = None
 
@@ -113,16 +116,21 @@ def in_schema_units(frame: pl.DataFrame, covariate: str, unit: str | None, *, wh
 
 
 def period_days(dates: pl.Series, *, where: str) -> int:
-    """Length of the composite period in days, from the most frequent step between dates.
+    """Length of the composite period in days, guessed from the most frequent step between dates.
 
     Raises
     ------
     DataError
-        If the steps are not those of daily, 4-, 8-, 16-day or monthly composites.
+        If there is one date only, or the steps are not those of daily, 4-, 8-, 16-day or monthly composites.
     """
     steps = dates.unique().sort().diff().dt.total_days().drop_nulls()
+    if len(dates) and not len(steps):
+        raise DataError(
+            f"{where}: one date ({dates[0]}) does not tell the length of the composite period. "
+            f"Say it with --period DAYS, or in a column '{DAYS}'."
+        )
     if not len(steps):
-        return 1
+        return 1  # nothing to speak for
     mode = int(steps.mode().sort()[0])
     if mode in _PERIODS:
         return mode

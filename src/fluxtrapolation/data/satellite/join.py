@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import polars as pl
 
+from fluxtrapolation.data.importers.outcome import tell_held
 from fluxtrapolation.data.satellite.composites import SATELLITE, SatelliteFile
 from fluxtrapolation.data.satellite.files import find_files, one_file_a_site, open_files
 from fluxtrapolation.data.satellite.interpolate import METHODS, Method
@@ -83,7 +84,8 @@ def join_covariates(
     max_gap : float, default 32
         Days over which a value is carried. A tower with a longer gap lacks that covariate: nothing is filled.
     period : int, optional
-        Length of the composite periods in days; by default the ``days`` column, or the most frequent step of dates.
+        Length of the composite periods in days; by default the ``days`` column, or the most frequent step of dates,
+        which is told where it is more than a day. Needed where products are mixed, or a series has one date only.
     covariates : sequence of str, optional
         Only these; by default all that the files have.
     lacking : {'keep', 'drop-sites', 'drop-covariates'}
@@ -108,7 +110,8 @@ def join_covariates(
     Warns
     -----
     FluxtrapolationWarning
-        If files could not be read, variables are empty, or towers lack covariates.
+        If files could not be read, variables are empty, periods were guessed, towers lack covariates, or towers were
+        in ``out`` already.
     """
     opened = Store.of(store)
     _check_options(opened, Path(out), interpolate, max_gap, period, lacking)
@@ -119,8 +122,10 @@ def join_covariates(
     plan = JoinPlan(opened, by_site, wanted, settings, jobs or min(os.cpu_count() or 1, 4))
     report = plan.report(progress)
     sites, joined = _chosen(opened, report, wanted, lacking)
-    tell(opened, sources, unread, report, wanted)
-    source = source_of(sources, settings, period, joined, lacking, name=name, licence=licence, citation=citation)
+    tell(opened, sources, unread, report, wanted, plan.guessed)
+    source = source_of(
+        opened, sources, settings, period, joined, lacking, name=name, licence=licence, citation=citation
+    )
     held = [c for c in COVARIATES if c in joined or (c in opened.covariates and c not in wanted)]
     writer = StoreWriter(
         out,
@@ -132,8 +137,10 @@ def join_covariates(
         overwrite=overwrite,
     )
     with closing(writer):
+        there = len(writer.done.intersection(sites))
         plan.write(writer, sites, joined, report, progress)
         made = writer.finish()
+    tell_held(there, "the same command was given before")
     return Joined(made, report)
 
 

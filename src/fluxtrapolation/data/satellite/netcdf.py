@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fluxtrapolation.data.checks import check_site_id
-from fluxtrapolation.data.reading import reading
+from fluxtrapolation.data.reading import need_file, reading
 from fluxtrapolation.data.satellite.composites import (
     DATE,
     VALUE,
@@ -30,6 +32,12 @@ _SINCE: Final = re.compile(
     r"^\s*(day|hour|minute|second)s?\s+since\s+(\d{1,4}-\d{1,2}-\d{1,2})(?:[ T](\d{2}):?(\d{2}))?"
 )
 _SECONDS: Final = {"day": 86400.0, "hour": 3600.0, "minute": 60.0, "second": 1.0}
+_CALENDAR: Final = (np.datetime64("0001-01-01", "D"), np.datetime64("9999-12-31", "D"))
+_MOST_SECONDS: Final = 10_000 * 366 * 86400.0
+_MOST_DAYS: Final = 100_000
+"""More than 270 years of days; no satellite is so old."""
+_MOST_CHUNK: Final = 1 << 24
+"""Values stored in one piece: HDF5 takes the memory of a whole piece to read one value."""
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian")
 
 
@@ -48,7 +56,7 @@ def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
         If it is no NetCDF-4 file, has no time axis or no site, or the library for it is not installed.
     """
     names, attributes = _with_file(path, lambda opened: (list(opened.variables), dict(opened.attrs)))
-    site = _text(attributes.get("site_ID") or attributes.get("site_id") or attributes.get("site"))
+    site = _text_of(attributes, "site_ID", "site_id", "site")
     if not site:
         raise no_site(path)
     check_site_id(site)
@@ -65,8 +73,9 @@ def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
         read=read,
         sites=(site,),
         covariates=tuple(chosen),
-        licence=_text(attributes.get("license") or attributes.get("licence")),
-        citation=_text(attributes.get("reference") or attributes.get("references")),
+        period_stated=period is not None,
+        licence=_text_of(attributes, "license", "licence"),
+        citation=_text_of(attributes, "reference", "references"),
     )
 
 
@@ -74,8 +83,11 @@ def _read(path: Path, site: str, time: str, chosen: Mapping[str, str], period: i
     """The composites of a file, in the units of the schema."""
 
     def content(opened: Any) -> dict[str, _Variable]:
-        names = (time, *chosen.values())
-        return {name: (np.asarray(opened.variables[name][...]), dict(opened.variables[name].attrs)) for name in names}
+        held = {time: _checked(opened.variables[time], None, f"{path.name}, {time}")}
+        length = held[time][0].size
+        for name in chosen.values():
+            held[name] = _checked(opened.variables[name], length, f"{path.name}, site {site}, {name}")
+        return held
 
     held = _with_file(path, content)
     dates = _dates(held[time], path)
@@ -83,9 +95,9 @@ def _read(path: Path, site: str, time: str, chosen: Mapping[str, str], period: i
     for covariate, name in chosen.items():
         values, facts = held[name]
         where = f"{path.name}, site {site}, {name}"
-        series = _one_series(values, facts, len(dates), where)
+        series = _one_series(values, facts, where)
         frame = composites(pl.DataFrame({DATE: dates, VALUE: series}), period, where=where)
-        unit = _text(facts.get("unit") or facts.get("units"))
+        unit = _text_of(facts, "unit", "units")
         found[covariate] = in_schema_units(frame, covariate, unit, where=where)
     return found
 
@@ -98,8 +110,10 @@ def _with_file(path: Path, use: Callable[[Any], _T]) -> _T:
         raise DataError(
             "The library that reads NetCDF is not installed. Run: pip install 'fluxtrapolation[satellite]'."
         ) from None
-    with reading(path), path.open("rb") as handle:
-        magic = handle.read(8)
+    with reading(path):
+        need_file(path)
+        with path.open("rb") as handle:
+            magic = handle.read(8)
     if magic[:3] == b"CDF":
         raise DataError(f"{path} is NetCDF-3 (classic). Convert it: nccopy -k nc4 IN.nc OUT.nc.")
     if magic != b"\x89HDF\r\n\x1a\n":
@@ -107,8 +121,27 @@ def _with_file(path: Path, use: Callable[[Any], _T]) -> _T:
     try:
         with h5netcdf.File(path, "r") as opened:
             return use(opened)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as NetCDF-4 ({str(error).splitlines()[0]}). Fetch it again.") from None
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexError, MemoryError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path} cannot be read as NetCDF-4 ({said}). Fetch it again.") from None
+
+
+def _checked(variable: Any, length: int | None, where: str) -> _Variable:
+    """Read a variable, but only after its type and its size: a small file can declare more values than memory holds."""
+    kind = np.dtype(variable.dtype).kind
+    if kind not in "iuf":
+        raise DataError(f"{where}: its values are no numbers (type {variable.dtype}). Fetch the file again.")
+    shape = tuple(int(size) for size in variable.shape)
+    count = math.prod(shape)
+    if length is None and count > _MOST_DAYS:
+        raise DataError(f"{where}: {count:,} times are declared, more than {_MOST_DAYS:,} days. Give one value a day.")
+    if length is not None and count != length:
+        raise DataError(
+            f"{where}: it has the shape {shape} where {length} days are expected. Give one value a day and site."
+        )
+    if math.prod(variable.chunks or ()) > _MOST_CHUNK:
+        raise DataError(f"{where}: it is stored in pieces of {variable.chunks} values, which is too large to read.")
+    return np.asarray(variable[...]), dict(variable.attrs)
 
 
 def _chosen(variables: Iterable[str]) -> dict[str, str]:
@@ -121,26 +154,35 @@ def _chosen(variables: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
-def _one_series(values: NDArray[Any], facts: Mapping[str, Any], length: int, where: str) -> NDArray[np.float64]:
-    if values.size != length:
-        raise DataError(
-            f"{where}: it has the shape {values.shape} where {length} days are expected. Give one value a day and site."
-        )
+def _one_series(values: NDArray[Any], facts: Mapping[str, Any], where: str) -> NDArray[np.float64]:
+    """One value a day: missing values NaN, scale and offset applied."""
     series = values.reshape(-1).astype(np.float64)
-    for key in ("_FillValue", "missing_value"):
-        if key in facts:
-            series[values.reshape(-1) == np.asarray(facts[key]).reshape(-1)[0]] = np.nan
-    scale, offset = (
-        float(np.asarray(facts.get(key, d)).reshape(-1)[0]) for key, d in (("scale_factor", 1), ("add_offset", 0))
-    )
-    if (scale, offset) != (1.0, 0.0):
-        series = series * scale + offset
+    fills = np.concatenate([_numbers(facts, key, where) for key in ("_FillValue", "missing_value")])
+    series[np.isin(series, fills)] = np.nan
+    scale, offset = _numbers(facts, "scale_factor", where), _numbers(facts, "add_offset", where)
+    if scale.size and scale[0] != 1.0:
+        series = series * scale[0]
+    if offset.size and offset[0] != 0.0:
+        series = series + offset[0]
     return series
+
+
+def _numbers(facts: Mapping[str, Any], key: str, where: str) -> NDArray[np.float64]:
+    """The numbers of an attribute; none where there is no such attribute."""
+    if key not in facts:
+        return np.empty(0)
+    try:
+        return np.asarray(facts[key]).reshape(-1).astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{where}: its attribute {key} is {_text(facts[key])!r}, which is no number. Fetch the file again."
+        ) from None
 
 
 def _dates(variable: _Variable, path: Path) -> NDArray[np.datetime64]:
     """Local calendar days of the time axis."""
     values, facts = variable
+    values = values.reshape(-1).astype(np.float64)
     units, calendar = _text(facts.get("units")) or "", (_text(facts.get("calendar")) or "standard").casefold()
     found = _SINCE.match(units)
     if found is None or calendar not in _CALENDARS:
@@ -148,13 +190,24 @@ def _dates(variable: _Variable, path: Path) -> NDArray[np.datetime64]:
             f"{path}: time is counted in {units or 'no units'!r}, calendar {calendar}, which is not understood. "
             "It must be 'days since 1970-01-01' or alike, in the standard calendar."
         )
-    if not np.isfinite(values.astype(np.float64)).all():
-        raise DataError(f"{path}: {int((~np.isfinite(values)).sum()):,} of {values.size:,} times are missing.")
     year, month, day = (int(part) for part in found[2].split("-"))
-    origin = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "s")
-    start = origin + np.timedelta64(int(found[3] or 0) * 60 + int(found[4] or 0), "m")
-    seconds = np.rint(values.astype(np.float64) * _SECONDS[found[1]]).astype("timedelta64[s]")
-    return np.asarray((start + seconds).astype("datetime64[D]"))
+    try:
+        origin = np.datetime64(dt.datetime(year, month, day, int(found[3] or 0), int(found[4] or 0)), "s")
+    except ValueError as error:
+        raise DataError(f"{path}: time is counted in {units!r}, which is no date ({error}). Fetch it again.") from None
+    seconds = np.rint(values * _SECONDS[found[1]])
+    # Missing are also fill values such as 9.97e36: whatever leads out of the calendar.
+    missing = ~(np.abs(seconds) < _MOST_SECONDS)
+    dates = (origin + np.where(missing, 0.0, seconds).astype("timedelta64[s]")).astype("datetime64[D]")
+    missing |= (dates < _CALENDAR[0]) | (dates > _CALENDAR[1])
+    if missing.any():
+        raise DataError(f"{path}: {int(missing.sum()):,} of {missing.size:,} times are missing or out of the calendar.")
+    return np.asarray(dates)
+
+
+def _text_of(facts: Mapping[str, Any], *keys: str) -> str | None:
+    """The first attribute among these that says something."""
+    return next((text for key in keys if (text := _text(facts.get(key)))), None)
 
 
 def _text(value: Any) -> str | None:

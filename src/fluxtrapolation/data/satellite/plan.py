@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fluxtrapolation.data.satellite.composites import SatelliteFile
+from fluxtrapolation.data.satellite.composites import DAYS, SatelliteFile
 from fluxtrapolation.data.satellite.files import said_twice
 from fluxtrapolation.data.satellite.interpolate import Hourly, Method, to_hours
 from fluxtrapolation.data.store import Store
@@ -40,6 +40,15 @@ class Settings:
     max_gap: float
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A series whose period, in days, was guessed from its dates."""
+
+    days: int
+    site: str
+    covariate: str
+
+
 class JoinPlan:
     """What is joined where: found in a first pass over the clocks, written in a second over the tables."""
 
@@ -52,6 +61,8 @@ class JoinPlan:
         jobs: int,
     ) -> None:
         self.store, self.files, self.wanted, self.settings, self.jobs = store, files, wanted, settings, jobs
+        self.guessed: set[Guess] = set()
+        """Periods of more than a day that no one stated; filled by :meth:`report`."""
 
     def report(self, progress: Progress | None) -> pl.DataFrame:
         """A row for each site and covariate."""
@@ -103,6 +114,8 @@ class JoinPlan:
                 return dict.fromkeys(self.wanted, str(error))
             for covariate, frame in held.items():
                 origin.setdefault(covariate, []).append(file)
+                if covariate in self.wanted and not file.period_stated and frame.height and frame[DAYS][0] > 1:
+                    self.guessed.add(Guess(frame[DAYS][0], site, covariate))
                 found[covariate] = frame
         for covariate, files in origin.items():
             if len(files) > 1:

@@ -25,6 +25,9 @@ _REGIONS = (
     (0.03, 5.0, 10.0, 20.0, 10.0),  # Africa
 )
 
+_WARMEST = 31.0
+"""degC; no tower has a warmer year."""
+
 
 @dataclass(frozen=True, slots=True)
 class Climate:
@@ -80,10 +83,6 @@ def _half_range(lat: float, lon: float) -> float:
     else:
         slope = 0.34 if lat > 25.0 else 0.2
     return float(max(0.8, 0.94 * slope * height * min(1.0, 0.35 + height / 40.0)))
-
-
-_WARMEST = 31.0
-"""degC; no tower has a warmer year."""
 
 
 def climate_of(facts: SiteFacts, rng: np.random.Generator) -> Climate:
