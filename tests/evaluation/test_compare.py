@@ -345,7 +345,7 @@ def test_cells_without_any_error_are_left_out_and_named() -> None:
     assert found.overall["n_cells"][0] == 1
     assert found.overall["reduction"][0] == alone.overall["reduction"][0]
     assert "no ratio where an error is 0 or undefined" in found.overall["note"][0]
-    ranking = rank(together(first, second), baseline="b")
+    ranking = rank(Scores.concat([first, second]), baseline="b")
     assert ranking.table["skill_score"].null_count() == 0
     assert all("over 1 of 2 cells: the baseline's error is 0 in" in note for note in ranking.table["note"])
 
