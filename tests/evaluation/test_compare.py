@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fluxtrapolation as ft
 from fluxtrapolation.errors import EvaluationError
-from fluxtrapolation.evaluation import Comparison, Scores, compare, summarise
+from fluxtrapolation.evaluation import Comparison, Scores, compare, rank, summarise
 from fluxtrapolation.evaluation.certainty.bootstrap import SiteBootstrap, Statistic, holm, p_value
 from made_scores import board, made, names, one_cell, together
 
@@ -310,10 +310,44 @@ def test_nse_upward() -> None:
 
 def test_nse_worst_tail_is_the_low_one() -> None:
     values = np.r_[np.linspace(0.5, 0.9, 29), -5.0]
-    row = compare(
-        made(values, "a", metric="nse"), made(values, "b", metric="nse"), metric="nse", summary="worst", **DRAWS
-    ).cells.row(0, named=True)
-    assert row["value_a"] == -5.0
+    found = compare(
+        made(values, "a", metric="nse"), made(values, "b", metric="nse"), metric="nse", summary="cvar10", **DRAWS
+    )
+    assert found.cells["value_a"][0] == pytest.approx(np.sort(values)[:3].mean(), rel=1e-12)
+    assert "87 to 97 %" in found.how["caution"]
+
+
+def test_worst_sites_compare_nothing() -> None:
+    table = made(np.arange(1.0, 11.0))
+    with pytest.raises(EvaluationError, match="by their worst site"):
+        compare(table, table, summary="worst")
+    with pytest.raises(EvaluationError, match="by their worst site"):
+        rank(together(table, made(np.arange(1.0, 11.0), "b")), baseline="b", summary="worst")
+
+
+def test_too_few_sites_have_no_interval() -> None:
+    """What makes an interval of five sites is five sites: it would be far too short."""
+    a, b = (np.random.default_rng(seed).lognormal(size=5) for seed in (0, 1))
+    found = compare(made(a, "a"), made(b, "b"), **DRAWS)
+    assert found.cells.select("low", "high", "difference_low", "difference_high").row(0) == (None,) * 4
+    assert found.overall.select("low", "high").row(0) == (None, None)
+    assert "5 sites tell no difference" in found.overall["note"][0]
+    table = rank(together(made(a, "a"), made(b, "b")), baseline="a").table
+    assert table.select("low", "high", "p_best").rows() == [(None,) * 3] * 2
+
+
+def test_cells_without_any_error_are_left_out_and_named() -> None:
+    a, b = (np.random.default_rng(seed).lognormal(size=20) for seed in (0, 1))
+    first = together(made(a, "a"), made(np.zeros(20), "a", scale="iav"))
+    second = together(made(b, "b"), made(np.zeros(20), "b", scale="iav"))
+    found = compare(first, second, **DRAWS)
+    alone = compare(made(a, "a"), made(b, "b"), **DRAWS)
+    assert found.overall["n_cells"][0] == 1
+    assert found.overall["reduction"][0] == alone.overall["reduction"][0]
+    assert "no ratio where an error is 0 or undefined" in found.overall["note"][0]
+    ranking = rank(Scores.concat([first, second]), baseline="b")
+    assert ranking.table["skill_score"].null_count() == 0
+    assert all("over 1 of 2 cells: the baseline's error is 0 in" in note for note in ranking.table["note"])
 
 
 @pytest.mark.parametrize("metric", ["bias", "relative_bias"])

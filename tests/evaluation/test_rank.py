@@ -178,7 +178,7 @@ def test_paths_and_the_front_door(scores: Scores, ranking: Ranking, tmp_path: Pa
     file = scores.write(tmp_path / "scores.parquet")
     assert ft.rank(file).table.equals(ranking.table)
     assert ft.rank(str(file)).how == ranking.how
-    assert ranking.how["draws"] == 1000
+    assert ranking.how["draws"] == 2000
     assert "Ranking" in repr(ranking)
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from fluxtrapolation.errors import FluxtrapolationWarning
 from fluxtrapolation.evaluation import Predictions, Scores, Thresholds, evaluate
 
-# A mean or quantile of anomalies may be zero up to rounding of values of size 300.
-FLOOR = dict.fromkeys(("bias", "centred_rmse", "q05_error", "q95_error", "willmott_d"), 1e-11)
+# A mean or quantile of anomalies may be zero up to rounding of values of size 300; an efficiency is 1 less a ratio, and
+# where that ratio is nearly 1 its digits are gone.
+FLOOR = dict.fromkeys(("bias", "centred_rmse", "q05_error", "q95_error", "willmott_d", "nse", "kge"), 1e-11)
 
 # Enough to make a day (12), a week (4), a month (15) and a year (183) valid, just so, and just not.
 HOURS = (1, 11, 12, 13)

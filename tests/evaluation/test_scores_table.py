@@ -160,11 +160,20 @@ def test_nulls_are_skipped_and_counted(two: Scores) -> None:
     assert none["value"].null_count() == none.height
 
 
-def test_several_seeds_are_not_pooled() -> None:
+def test_several_seeds_are_averaged_and_counted() -> None:
+    """The mean of their summaries, not a summary of all their domains together."""
     scores = Scores.concat([evaluate(predictions("lr", noise=1.0, seed=seed)) for seed in (1, 2)])
-    with pytest.raises(EvaluationError, match=r"more than once.*there are seed 1, 2"):
-        summarise(scores)
-    assert summarise(scores, by=["seed"]).height == 2 * 6
+    apart = summarise(scores, by=["seed"])
+    assert apart.height == 2 * 6
+    both = summarise(scores)
+    assert both.height == 6
+    assert both["n_seeds"].to_list() == [2] * 6
+    for row in both.iter_rows(named=True):
+        of_seeds = apart.filter(pl.col("scale") == row["scale"])
+        assert row["value"] == pytest.approx(of_seeds["value"].mean(), rel=1e-14)
+        assert row["n_domains"] == of_seeds["n_domains"][0]
+    assert pivot(scores)["note"].to_list() == ["mean of 2 seeds"]
+    assert summarise(scores.where(seed=1))["n_seeds"].to_list() == [1] * 6
     with pytest.raises(EvaluationError, match="Give each file once"):
         summarise(Scores.concat([evaluate(predictions("lr", noise=1.0))] * 2))
 

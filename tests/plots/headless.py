@@ -67,7 +67,7 @@ class Tab:
         """What it wrote on the console, and errors that nothing caught."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
+        for domain in ("Page", "Runtime", "Network", "Log", "Inspector"):
             self._call(f"{domain}.enable")
 
     def __enter__(self) -> Self:
@@ -141,6 +141,8 @@ class Tab:
                 self.console.append(json.dumps(params["exceptionDetails"]))
             case "Log.entryAdded":
                 self.console.append(params["entry"]["text"])
+            case "Inspector.targetCrashed" | "Target.targetCrashed":
+                raise AssertionError(f"the page crashed: {params}")
 
 
 @contextmanager

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, err, say
-from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption
+from fluxtrapolation.cli.options import (
+    JsonFlag,
+    Protocol,
+    ProtocolOption,
+    ScalesOption,
+    ScenariosOption,
+    chosen,
+    chosen_scales,
+)
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 
 if TYPE_CHECKING:
@@ -73,6 +81,7 @@ def evaluate(
     """
     from fluxtrapolation.evaluation import Predictions, Scores
     from fluxtrapolation.evaluation import evaluate as score
+    from fluxtrapolation.evaluation.comparable import DISTINGUISHING, RUN, need_one_run
     from fluxtrapolation.evaluation.metrics import choose_metrics
 
     # The board's columns come first and are always there; what is asked for besides follows them.
@@ -113,6 +122,10 @@ def evaluate(
             "Leave them out."
         )
     scores = Scores.concat(parts)
+    need_one_run(scores.frame, [*RUN, "scale", *DISTINGUISHING], scores.meta["runs"])
+    for run in scores.meta["runs"]:
+        if run.get("hours_left_out"):
+            say(f"note: {run['where']}: {run['hours_left_out']:,} hours without a prediction are left out.")
     medians = _medians(scores) if json and "rmse" in wanted else []
     path = scores.write(out, columns=columns.value)
     if json:
@@ -122,6 +135,7 @@ def evaluate(
                 "files": [str(file) for file in found],
                 "protocol": protocol.value,
                 "rows": len(scores),
+                "hours_left_out": sum(run.get("hours_left_out") or 0 for run in scores.meta["runs"]),
                 "median_rmse": medians,
             }
         )
@@ -139,6 +153,8 @@ def table(
     summary: Annotated[str, typer.Option("--summary", help="median, q90 or cvar10 over domains.")] = "median",
     baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0; 'none' for no skill.")] = "lr",
     metric: Annotated[str, typer.Option("--metric", help="Metric in the cells.")] = "rmse",
+    scales: ScalesOption = None,
+    scenarios: ScenariosOption = None,
     intervals: Annotated[
         bool, typer.Option("--intervals", help="95 % intervals over sites beside every number.")
     ] = False,
@@ -158,32 +174,52 @@ def table(
     """
     from fluxtrapolation.evaluation import Ends, Scores, pivot, pivot_intervals, write_table
 
-    held = Scores.read(*scores)
+    held = chosen(Scores.read(*scores), scenarios)
+    shown = chosen_scales(scales)
     if store is not None and sites is not None:
         raise EvaluationError("--store and --sites both give a site table for --by. Give one of them.")
     if intervals and summary == "cdf":
         raise EvaluationError("--intervals goes with a summary such as median, not with cdf.")
     if summary == "cdf" or by is not None:
         _tidy(held, target, out, summary=summary, metric=metric, intervals=intervals, by=by, sites=store or sites,
-              json=json)  # fmt: skip
+              scales=shown, json=json)  # fmt: skip
         return
     against = None if baseline == "none" else baseline
-    wide = pivot(held, target=target, baseline=against, summary=summary, metric=metric)
+    wide = pivot(held, target=target, baseline=against, summary=summary, metric=metric, scales=shown)
     ends = None
     if intervals:
-        low, high = pivot_intervals(held, wide, target=target, baseline=against, summary=summary, metric=metric)
+        low, high = pivot_intervals(
+            held, wide, target=target, baseline=against, summary=summary, metric=metric, scales=shown
+        )
         ends = Ends(low, high)
+        _tell_open_ends(wide, ends)
     caption = f"{target}: {summary} of {metric} over domains" + (f"; skill score against {against}" if against else "")
     path = write_table(wide, out, caption=caption + ("; 95 % intervals over sites" if ends else ""), ends=ends)
     if "note" in wide.columns:
+        told: dict[str, list[str]] = {}
         for row in wide.filter(wide["note"].is_not_null()).iter_rows(named=True):
-            name = f"{row['model']} ({row['selection']})" if row["selection"] else row["model"]
-            say(f"note: {name}: {row['note']}")
+            name = f"{row['model']} ({row['selection']})" if row["selection"] else str(row["model"] or "unnamed")
+            told.setdefault(row["note"], []).append(name)
+        for note, names in told.items():
+            say(f"note: {'' if len(names) == wide.height else examples(names) + ': '}{note}")
     if json:
         rows = wide if ends is None else ends.beside(wide)
         emit_json({"path": str(path), "summary": summary, "rows": rows.to_dicts()})
     else:
         emit_path(path)
+
+
+def _tell_open_ends(wide: Any, ends: Any) -> None:
+    """Say how many numbers have no interval, or one that is open at an end."""
+    cells = [name for name in wide.columns if "/" in name]
+    pairs = [ends.of(name, row) for name in cells for row in range(wide.height) if wide[name][row] is not None]
+    none = sum(pair == (None, None) for pair in pairs)
+    half = sum(pair is not None and (pair[0] is None) != (pair[1] is None) for pair in pairs)
+    if none or half:
+        say(
+            f"note: of {len(pairs)} cells {none} have no interval and {half} are open at one end (a dash): too few "
+            "sites to bound them."
+        )
 
 
 def _tidy(
@@ -196,6 +232,7 @@ def _tidy(
     intervals: bool,
     by: str | None,
     sites: Path | None,
+    scales: tuple[str, ...],
     json: bool,
 ) -> None:
     """Write a table with a row per domain (cdf) or per stratum."""
@@ -208,14 +245,14 @@ def _tidy(
             f"There are no scores of '{target}'.{did_you_mean(target, known)} The scores hold {examples(known)}."
         )
     if by is None:
-        table = cdf(part, metric=metric)
+        table = cdf(part, metric=metric, scales=scales)
         caption = f"{target}: distribution of {metric} over domains"
     elif summary == "cdf":
         raise EvaluationError("--by goes with a summary such as median, not with cdf.")
     else:
         if sites is None:
             raise EvaluationError(f"--by {by} needs a site table: give --store towers/ or --sites sites.csv.")
-        table = strata(part, _read_sites(sites), by=by, summary=summary, metric=metric)
+        table = strata(part, _read_sites(sites), by=by, summary=summary, metric=metric, scales=scales)
         if not intervals:
             table = table.drop("low", "high", "method", "note")
         caption = f"{target}: {summary} of {metric} by {by}"

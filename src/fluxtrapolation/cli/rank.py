@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import JsonFlag, ScalesOption, ScenariosOption, chosen, chosen_scales
 from fluxtrapolation.errors import EvaluationError, examples
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def rank(
     summary: SummaryOption = "median",
     baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0.")] = "lr",
     metric: MetricOption = "rmse",
+    scales: ScalesOption = None,
+    scenarios: ScenariosOption = None,
     level: LevelOption = 0.95,
     draws: Annotated[
         int | None, typer.Option("--draws", help="Draws of sites. Default: 1000, more for many models.")
@@ -50,7 +52,8 @@ def rank(
 
     _check_out(out)
     found = rank_models(
-        Scores.read(*scores),
+        chosen(Scores.read(*scores), scenarios),
+        scales=chosen_scales(scales),
         target=target,
         summary=summary,
         baseline=baseline,
@@ -59,6 +62,7 @@ def rank(
         draws=draws,
         seed=seed,
     )
+    _caution(found.how)
     path = None
     if out is not None:
         caption = f"Skill score ({summary} of {metric}) against {baseline}, {100 * level:g} % intervals over sites"
@@ -83,6 +87,8 @@ def compare(
     ] = None,
     summary: SummaryOption = "median",
     metric: MetricOption = "rmse",
+    scales: ScalesOption = None,
+    scenarios: ScenariosOption = None,
     level: LevelOption = 0.95,
     draws: Annotated[int, typer.Option("--draws", help="Draws of sites.")] = 4000,
     seed: SeedOption = 0,
@@ -95,13 +101,14 @@ def compare(
 
     Exit code 0 whatever the verdict.
     """
+    from fluxtrapolation.evaluation import Scores, write_table
     from fluxtrapolation.evaluation import compare as compare_models
-    from fluxtrapolation.evaluation import write_table
 
     _check_out(out)
     found = compare_models(
-        scores_a,
-        scores_b,
+        chosen(Scores.read(scores_a), scenarios),
+        chosen(Scores.read(scores_b), scenarios),
+        scales=chosen_scales(scales),
         model_a=model_a,
         model_b=model_b,
         selection=selection,
@@ -111,6 +118,7 @@ def compare(
         draws=draws,
         seed=seed,
     )
+    _caution(found.how)
     path = None
     if out is not None:
         path = write_table(found.cells, out, caption=f"{found.a} (a) against {found.b} (b): {summary} of {metric}")
@@ -129,6 +137,11 @@ def compare(
             say(f"note: {row['target'] or ''} {row['note']}")
     if path is not None:
         emit_path(path)
+
+
+def _caution(how: dict[str, Any]) -> None:
+    if "caution" in how:
+        say(f"note: {how['caution']}")
 
 
 def _check_out(out: Path | None) -> None:

@@ -17,7 +17,8 @@ RUN: Final = ("target", "scenario", "model", "selection")
 """Columns that say which run a row belongs to."""
 HASHES: Final = ("scenario_hash", "store_hash")
 """Columns that say which test set a row was scored on; null where the predictions did not say."""
-_MORE: Final = ("profile", "max_rows", "seed", *HASHES)
+DISTINGUISHING: Final = ("profile", "max_rows", "seed", *HASHES)
+"""Columns in which runs of one name may differ."""
 _SHORT: Final = 8
 _ADVICE: Final = {
     "scenario_hash": (
@@ -35,8 +36,8 @@ def telling_apart(table: pl.DataFrame) -> list[str]:
     """Columns beside target, scenario, model and selection in which runs of one such name differ."""
     if table.is_empty():
         return []
-    kinds = table.group_by(RUN).agg(pl.col(_MORE).n_unique())
-    return [name for name in _MORE if kinds.filter(pl.col(name) > 1).height]
+    kinds = table.group_by(RUN).agg(pl.col(DISTINGUISHING).n_unique())
+    return [name for name in DISTINGUISHING if kinds.filter(pl.col(name) > 1).height]
 
 
 def need_one_test_set(table: pl.DataFrame, runs: Sequence[Mapping[str, Any]] = (), *, by: Iterable[str] = ()) -> None:
@@ -89,7 +90,7 @@ def need_one_run(table: pl.DataFrame, keys: Sequence[str], runs: Sequence[Mappin
         return
     row = repeated.sort(*keys, "domain").row(0, named=True)
     here = table.filter(pl.col(name).eq_missing(row[name]) for name in (*keys, "domain"))
-    which = {name: here[name].unique().sort().to_list() for name in _MORE}
+    which = {name: here[name].unique().sort().to_list() for name in DISTINGUISHING}
     several = [_kinds(name, values) for name, values in which.items() if len(values) > 1]
     files = _files(runs, **{name: row[name] for name in RUN})
     raise EvaluationError(
@@ -155,9 +156,9 @@ def need_one_published_run(table: pl.DataFrame) -> None:
     EvaluationError
     """
     names = ("target", "scenario", "model")
-    kinds = table.group_by(names).agg(pl.col("selection", *_MORE).unique().sort()).sort(names)
+    kinds = table.group_by(names).agg(pl.col("selection", *DISTINGUISHING).unique().sort()).sort(names)
     for row in kinds.iter_rows(named=True):
-        several = {name: row[name] for name in ("selection", *_MORE) if len(row[name]) > 1}
+        several = {name: row[name] for name in ("selection", *DISTINGUISHING) if len(row[name]) > 1}
         if not several:
             continue
         listed = "; ".join(_kinds(name, values) for name, values in several.items())

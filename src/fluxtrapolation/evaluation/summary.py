@@ -97,13 +97,14 @@ def summarise(
     Returns
     -------
     polars.DataFrame
-        ``target, scenario, scale, model, selection``, the columns of ``by``, ``value`` (null where no domain has one),
-        ``n_domains`` (domains used) and ``n_null`` (domains whose metric is null and skipped).
+        ``target, scenario, scale, model, selection``, the columns of ``by``, ``value`` (null where no domain has one;
+        the mean over seeds where a run is there with several), ``n_domains`` (domains used), ``n_null`` (domains whose
+        metric is null and skipped) and ``n_seeds``.
 
     Raises
     ------
     EvaluationError
-        When a domain is there twice in one run (several seeds or profiles: name them in ``by``), or one (target,
+        When a domain is there twice in one run (several profiles: name them in ``by``), or one (target,
         scenario) stands for several scenario files or stores.
     """
     known = as_scores(scores)
@@ -119,18 +120,26 @@ def summarise(
     keys = list(dict.fromkeys([*CELL, "model", "selection", *by]))
     by = keys[5:]
     need_one_test_set(table, runs, by=by)
-    need_one_run(table, keys, runs)
+    of_seed = list(dict.fromkeys([*keys, "seed"]))
+    need_one_run(table, of_seed, runs)
     function = get_summary(summary, higher_is_better=kind.higher_is_better)
     need_worst(summary, metric)
-    grouped = table.group_by(keys, maintain_order=True).agg(
+    grouped = table.group_by(of_seed, maintain_order=True).agg(
         pl.col(metric).drop_nulls().alias("values"), pl.col(metric).null_count().alias("n_null")
     )
     values = [function(one.to_numpy()) if len(one) else None for one in grouped["values"]]
+    each = grouped.with_columns(
+        pl.Series("value", values, dtype=pl.Float64), pl.col("values").list.len().cast(pl.Int64).alias("n_domains")
+    )
     return (
-        grouped.with_columns(
-            pl.Series("value", values, dtype=pl.Float64), pl.col("values").list.len().cast(pl.Int64).alias("n_domains")
+        each.group_by(keys, maintain_order=True)
+        .agg(
+            # A seed without a value leaves the run without one: a mean over fewer seeds would not say so.
+            pl.when(pl.col("value").null_count() == 0).then(pl.col("value").mean()).alias("value"),
+            pl.col("n_domains").min(),
+            pl.col("n_null").max().cast(pl.Int64),
+            pl.len().cast(pl.Int64).alias("n_seeds"),
         )
-        .select(*keys, "value", "n_domains", pl.col("n_null").cast(pl.Int64))
         .sort(*board_order(), *by)
     )
 
@@ -142,7 +151,7 @@ class Skill:
     Parameters
     ----------
     cells : polars.DataFrame
-        ``target, scenario, scale, model, selection, value, n_domains, n_null, baseline, skill``;
+        ``target, scenario, scale, model, selection, value, n_domains, n_null, n_seeds, baseline, skill``;
         skill = 1 - value / baseline, 0 is as good as the baseline, 1 is perfect.
     overall : polars.DataFrame
         ``target, model, selection, skill_score, n_cells, note``: the unweighted mean over all cells of the target, best
@@ -165,7 +174,9 @@ def skill(
     """Skill against a baseline, per cell and overall.
 
     The cells of a target are the (scenario, scale) pairs that any model has: 18 on the published board. A model that
-    lacks one gets no overall score but a note; the published board averages over fewer cells instead.
+    lacks one gets no overall score but a note; the published board averages over fewer cells instead. A cell in which
+    the baseline's error is exactly 0 (iav under ``paper``, where most towers have one test year) has no skill for any
+    model: it is left out for all, and every model's note says so.
 
     Raises
     ------
@@ -238,8 +249,16 @@ def _cell(cell: dict[str, str]) -> str:
 
 
 def _overall(cells: pl.DataFrame) -> pl.DataFrame:
-    wanted = cells.group_by("target").agg(pl.struct("scenario", "scale").unique(maintain_order=True).alias("wanted"))
     has = pl.col("skill").is_not_null()
+    place = pl.struct("scenario", "scale")
+    # Where the baseline is exactly 0 nobody has a skill: such a cell is left out for all, and told.
+    flat = cells.filter(pl.col("baseline") <= 0)
+    left_out = {
+        target: [_cell(one) for one in found]
+        for target, found in flat.group_by("target").agg(place.unique(maintain_order=True)).iter_rows()
+    }
+    kept = cells.filter((pl.col("baseline") > 0) | pl.col("baseline").is_null())
+    wanted = kept.group_by("target").agg(place.unique(maintain_order=True).alias("wanted"))
     runs = cells.group_by("target", "model", "selection", maintain_order=True).agg(
         pl.col("skill").mean().alias("mean"),
         has.sum().cast(pl.Int64).alias("n_cells"),
@@ -248,16 +267,19 @@ def _overall(cells: pl.DataFrame) -> pl.DataFrame:
     )
     rows = []
     for row in runs.join(wanted, on="target", how="left", nulls_equal=True).iter_rows(named=True):
+        row["wanted"] = row["wanted"] or []
         missing = [one for one in row["wanted"] if one not in row["held"]]
-        flat = [_cell(one) for one in missing if one in row["undefined"]]
+        undefined = [_cell(one) for one in missing if one in row["undefined"]]
         lacking = [_cell(one) for one in missing if one not in row["undefined"]]
         reasons = [f"{len(lacking)} of {len(row['wanted'])} cells missing: {examples(lacking)}"] if lacking else []
-        if flat:
-            reasons.append(f"no skill where the baseline's error is 0 or undefined: {examples(flat)}")
+        if undefined:
+            reasons.append(f"no skill where the baseline's error is undefined: {examples(undefined)}")
+        if zero := left_out.get(row["target"]):
+            counted = f"{len(row['wanted'])} of {len(row['wanted']) + len(zero)} cells"
+            reasons.append(f"over {counted}: the baseline's error is 0 in {examples(zero)}")
         note = "; ".join(reasons) or None
-        rows.append(
-            (row["target"], row["model"], row["selection"], None if missing else row["mean"], row["n_cells"], note)
-        )
+        score = None if missing or not row["held"] else row["mean"]
+        rows.append((row["target"], row["model"], row["selection"], score, row["n_cells"], note))
     kinds = {
         "target": pl.String,
         "model": pl.String,
@@ -321,11 +343,17 @@ def pivot(
     wide = values.pivot("cell", index=["model", "selection"], values="value", maintain_order=True)
     if baseline is None:
         return wide.rename(names)
+    seeds = values.group_by("model", "selection").agg(pl.col("n_seeds").max())
     found = skill(
         chosen, baseline=baseline, baseline_selection=baseline_selection, summary=summary, scales=scales, metric=metric
     ).overall
     cells = [name for name in wide.columns if name not in ("model", "selection")]
     joined = found.join(wide, on=["model", "selection"], how="left", nulls_equal=True, maintain_order="left")
+    joined = joined.join(seeds, on=["model", "selection"], how="left", nulls_equal=True, maintain_order="left")
+    told = pl.when(pl.col("n_seeds") > 1).then(pl.format("mean of {} seeds", "n_seeds"))
+    joined = joined.with_columns(
+        pl.concat_str(told, "note", separator="; ", ignore_nulls=True).replace("", None).alias("note")
+    )
     note = ["note"] if joined["note"].null_count() < joined.height else []
     return joined.select("model", "selection", "skill_score", *cells, *note).rename(names)
 
@@ -379,7 +407,6 @@ def pivot_intervals(
             scales=scales,
             metric=metric,
             level=level,
-            draws=draws,
             seed=seed,
         )
         for end, table in ends.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -141,7 +142,7 @@ def _shown(value: object, name: str, digits: int, ends: Ends | None, row: int) -
     """A value, with its interval where there is one."""
     text = _number(value, name, digits)
     pair = ends.of(name, row) if ends is not None and text and isinstance(value, float) else None
-    if pair is None or pair == (None, None):
+    if pair is None or (pair == (None, None) and "/" not in name):
         return text
     low, high = (_number(end, name, digits) or "–" for end in pair)
     return f"{text} [{low}, {high}]"
@@ -154,7 +155,7 @@ def _texts(pivot: pl.DataFrame) -> set[str]:
 
 def _markdown(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) -> str:
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(re.sub(r"([|<>*`])", r"\\\1", cell) for cell in cells) + " |"
 
     texts = _texts(pivot)
     rule = line([":---" if name in texts else "---:" for name in pivot.columns])
@@ -168,6 +169,9 @@ _TEX_SPECIAL: Final = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "°": r"$^\circ$",
 }
 
@@ -186,20 +190,25 @@ def _latex(pivot: pl.DataFrame, caption: str, digits: int, ends: Ends | None) ->
         for name, text in zip(pivot.columns, row, strict=True):
             colour = colours[name][number] if name in colours else None
             cells.append((f"\\cellcolor[HTML]{{{colour}}}" if colour else "") + _tex(text))
-        body.append(" & ".join(cells) + r" \\")
+        # After a line break LaTeX would read an opening bracket as an option of it.
+        body.append(
+            " & ".join(cells).replace("[", "{[}", 1) + r" \\"
+            if cells[0].startswith("[")
+            else " & ".join(cells) + r" \\"
+        )
     head = " & ".join(f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}" if span > 1 else _tex(text) for text, span in top)
     middle = " ".join(f"\\cmidrule(lr){{{first}-{last}}}" for first, last in rules)
     lines = [
         f"\\begin{{tabular}}{{{''.join('l' if name in texts else 'r' for name in pivot.columns)}}}",
         r"\toprule",
-        head + r" \\",
-        middle,
+        *([head + r" \\", middle] if any(text for text, _ in top) else []),
         " & ".join(_tex(text) for text in bottom) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}",
     ]
+    lines.insert(0, r"% needs \usepackage{booktabs} and \usepackage[table]{xcolor}")
     if caption:
         lines = [r"\begin{table}", r"\centering", f"\\caption{{{_tex(caption)}}}", *lines, r"\end{table}"]
     return "\n".join(line for line in lines if line) + "\n"

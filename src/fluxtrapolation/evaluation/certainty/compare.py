@@ -18,6 +18,7 @@ from fluxtrapolation.evaluation.certainty.bootstrap import (
     MOST_LOST,
     Statistic,
     check_options,
+    check_summary,
     holm,
     p_value,
     share_above,
@@ -93,7 +94,7 @@ class Comparison:
         the cells of the target), ``p_a_better``, ``wins`` (share of domains at which a is better, equal ones half),
         ``n_domains, n_sites, note``.
     how : dict
-        Summary, metric, level, draws, seed.
+        Summary, metric, level, draws, seed, and a caution where the intervals of the summary need one.
     """
 
     a: str
@@ -154,6 +155,7 @@ def compare(
         metric has no better direction (bias).
     """
     check_options(level, draws, seed)
+    caution = check_summary(summary)
     first, name_a = _side(a, "A", model_a, selection)
     second, name_b = _side(b, "B", model_b, selection)
     if name_a == name_b:
@@ -183,7 +185,9 @@ def compare(
         overall["verdict"] = _verdict(overall, name_a, name_b, level)
         found.append(table)
         totals.append(overall)
-    how = {"summary": summary, "metric": metric, "level": level, "draws": draws, "seed": seed}
+    how: dict[str, Any] = {"summary": summary, "metric": metric, "level": level, "draws": draws, "seed": seed}
+    if caution:
+        how["caution"] = caution
     return Comparison(name_a, name_b, _frame(totals, _OVERALL), pl.concat(found).sort(*board_order()[:4]), how)
 
 
@@ -276,7 +280,8 @@ def _compare_target(
         for place, (cell, lost) in enumerate(paired)
     ]
     certain = np.nan_to_num(corrected, nan=1.0) <= 1 - level + _ROUNDING
-    overall = _overall(cells, effects, of_draws, error=error, level=level)
+    nothing = np.asarray(error & (values_a == 0) & (values_b == 0))
+    overall = _overall(cells, np.where(nothing, np.nan, effects), of_draws, error=error, level=level)
     overall |= {
         "cells_better": int((certain & (effects > 0)).sum()),
         "cells_worse": int((certain & (effects < 0)).sum()),
@@ -298,9 +303,10 @@ def _cell_row(
     means = cell.averaged(cell.values)
     a, b = means[cell.runs.index(_A)], means[cell.runs.index(_B)]
     held = np.isfinite(a)
-    gap = two_sided(draws[0] - draws[1], level)
+    few = _sites_of([cell]) < FEWEST_SITES
+    gap = (np.nan, np.nan) if few else two_sided(draws[0] - draws[1], level)
     # Ends before the exponential: so those of b against a are exactly the others.
-    ends = two_sided(effects, level) if error else (np.nan, np.nan)
+    ends = (np.nan, np.nan) if few or not error else two_sided(effects, level)
     return {
         **dict(zip(("target", "scenario", "scale"), cell.key, strict=True)),
         "value_a": values[0],
@@ -333,8 +339,8 @@ def _overall(cells: Sequence[Cell], effects: Floats, of_draws: Floats, *, error:
     mean = float(effects[usable].mean()) if usable.any() else np.nan
     with np.errstate(invalid="ignore"):
         draws = of_draws[usable].mean(axis=0) if usable.any() else np.full(of_draws.shape[1], np.nan)
-    ends = two_sided(draws, level)
     sites = _sites_of(cells)
+    ends = (np.nan, np.nan) if sites < FEWEST_SITES else two_sided(draws, level)
     notes = []
     if not usable.all():
         undefined = [f"{cell.key[1]}/{cell.key[2]}" for cell, fine in zip(cells, usable, strict=True) if not fine]

@@ -19,6 +19,7 @@ from fluxtrapolation.evaluation.certainty.bootstrap import (
     MOST_LOST,
     Statistic,
     check_options,
+    check_summary,
     holm,
     p_value,
     share_above,
@@ -31,6 +32,7 @@ from fluxtrapolation.evaluation.statistics import Floats
 from fluxtrapolation.evaluation.summary import baseline_rows, need_error, skill_of, summarise
 from fluxtrapolation.schema import BOARD_SCALES
 
+LEAST_DRAWS: Final = 2000
 DRAWS_PER_VERDICT: Final = 5
 MOST_DRAWS: Final = 20_000
 _DIGITS: Final = 12
@@ -81,7 +83,7 @@ class Ranking:
         ``target, model_a, selection_a, model_b, selection_b, difference`` (skill score of a minus that of b),
         ``low, high, p_value, p_holm`` (corrected for all pairs of the target), ``p_a_better`` (share of draws).
     how : dict
-        Summary, metric, baseline, level, draws, seed.
+        Summary, metric, baseline, level, draws, seed, and a caution where the intervals of the summary need one.
     """
 
     table: pl.DataFrame
@@ -133,7 +135,7 @@ def rank(
     level : float
         Of intervals; 1 - level is the chance of one wrong verdict among all pairs.
     draws : int, optional
-        By default 5 pairs / (1 - level), at least 1000 and at most 20,000: the smallest p-value that draws can give, 2
+        By default 5 pairs / (1 - level), at least 2000 and at most 20,000: the smallest p-value that draws can give, 2
         / (draws + 1), times the number of pairs of models must stay well below 1 - level.
     seed : int
 
@@ -150,6 +152,9 @@ def rank(
     known = as_scores(scores)
     need_error(known.frame, metric)
     check_options(level, 1000 if draws is None else draws, seed)
+    caution = check_summary(summary)
+    if not baseline or baseline == "none":
+        raise EvaluationError("A ranking by skill needs a baseline: name a model of the scores, such as lr.")
     options = _Options(summary, baseline, baseline_selection, scales, metric)
     tables, pairs = [], []
     used = 0
@@ -161,7 +166,16 @@ def rank(
         table, found = _rank_target(overall, drawn, cells, reference, options, level)
         tables.append(table)
         pairs.append(found)
-    how = {"summary": summary, "metric": metric, "baseline": baseline, "level": level, "draws": used, "seed": seed}
+    how: dict[str, Any] = {
+        "summary": summary,
+        "metric": metric,
+        "baseline": baseline,
+        "level": level,
+        "draws": used,
+        "seed": seed,
+    }
+    if caution:
+        how["caution"] = caution
     return Ranking(pl.concat(tables), pl.concat(pairs), how)
 
 
@@ -174,17 +188,18 @@ def skill_ends(
     scales: Sequence[str] | None,
     metric: str,
     level: float,
-    draws: int,
     seed: int,
 ) -> pl.DataFrame:
-    """Intervals of the skill scores of one target alone: ``model, selection, low, high``; see :func:`rank`."""
+    """Intervals of the skill scores of one target alone: ``model, selection, low, high``; those of :func:`rank`."""
     options = _Options(summary, baseline, baseline_selection, scales, metric)
     known = as_scores(scores)
     overall, cells, reference = _board(known, known.frame["target"][0], options)
-    drawn = draw_board(cells, Statistic.of(summary), positive=True, draws=draws, seed=seed)
+    number = min(_enough(overall["skill_score"].count(), level), MOST_DRAWS)
+    drawn = draw_board(cells, Statistic.of(summary), positive=True, draws=number, seed=seed)
     runs: list[Run] = overall.filter(pl.col("skill_score").is_not_null()).select(_NAMES).rows()
     skills = _skills(drawn, runs, reference)
-    rows = [(*run, *_ends(skills[place], run == reference, level)) for place, run in enumerate(runs)]
+    few = _sites(cells) < FEWEST_SITES
+    rows = [(*run, *_ends(skills[place], few or run == reference, level)) for place, run in enumerate(runs)]
     kinds = {"model": pl.String, "selection": pl.String, "low": pl.Float64, "high": pl.Float64}
     return pl.DataFrame(rows, schema=kinds, orient="row").with_columns(pl.col("low", "high").fill_nan(None))
 
@@ -224,8 +239,7 @@ def _targets(known: Scores, target: str | None, options: _Options) -> list[str |
 
 def _draws(models: int, wanted: int | None, level: float) -> int:
     pairs = models * (models - 1) // 2
-    # So many that the smallest p-value, corrected for all pairs, stays well below 1 - level.
-    enough = max(1000, math.ceil(DRAWS_PER_VERDICT * pairs / (1 - level)))
+    enough = _enough(models, level)
     number = min(enough, MOST_DRAWS) if wanted is None else int(wanted)
     smallest = 2 * pairs / (number + 1)
     if smallest > 1 - level:
@@ -236,6 +250,16 @@ def _draws(models: int, wanted: int | None, level: float) -> int:
             stacklevel=3,
         )
     return number
+
+
+def _enough(models: int, level: float) -> int:
+    """So many draws that the smallest p-value, corrected for all pairs, stays well below 1 - level."""
+    return max(LEAST_DRAWS, math.ceil(DRAWS_PER_VERDICT * (models * (models - 1) // 2) / (1 - level)))
+
+
+def _sites(cells: Sequence[Cell]) -> int:
+    """Number of distinct sites."""
+    return len({site for cell in cells for site in cell.sites})
 
 
 def _board(known: Scores, target: str | None, options: _Options) -> tuple[pl.DataFrame, list[Cell], Run]:
@@ -249,14 +273,17 @@ def _board(known: Scores, target: str | None, options: _Options) -> tuple[pl.Dat
 
 def _skills(drawn: Drawn, runs: Sequence[Run], reference: Run) -> Floats:
     """Skill scores in every draw, shape (R, B); NaN where a draw holds no site of some cell."""
+    base = drawn.row(reference)
+    used = ~(drawn.values[base] <= 0)  # as the scores themselves: where the baseline is exactly 0 there is no skill
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = drawn.draws / drawn.draws[drawn.row(reference)][None]
+        ratio = drawn.draws[:, used] / drawn.draws[base][None, used]
         # Equal runs are equal: the last digits of a sum must not order them.
         return np.asarray(np.round(1 - ratio[[drawn.row(run) for run in runs]].mean(axis=1), _DIGITS))
 
 
-def _ends(skills: Floats, is_baseline: bool, level: float) -> tuple[float, float]:
-    return (float("nan"), float("nan")) if is_baseline else two_sided(skills, level)
+def _ends(skills: Floats, without: bool, level: float) -> tuple[float, float]:
+    """Interval of a skill score; none for the baseline, whose skill is 0, nor where too few sites would make one."""
+    return (float("nan"), float("nan")) if without else two_sided(skills, level)
 
 
 def _skill(part: Scores, rows: pl.DataFrame, options: _Options) -> pl.DataFrame:
@@ -285,7 +312,7 @@ def _rank_target(
     skills = _skills(drawn, runs, reference)
     exact = complete["skill_score"].to_numpy()
     score = np.round(exact, _DIGITS)
-    sites = len({site for cell in cells for site in cell.sites})
+    sites = _sites(cells)
     pairs = _pairs(target, runs, score, skills, sites, level)
     better, worse = _certain(runs, pairs, level)
     leads = _leads(skills)
@@ -297,7 +324,7 @@ def _rank_target(
         note = "too few sites to draw: many draws hold no site of some cell"
     table = []
     for place, run in enumerate(runs):
-        low, high = _ends(skills[place], run == reference, level)
+        low, high = _ends(skills[place], sites < FEWEST_SITES or run == reference, level)
         table.append(
             {
                 "target": target,
@@ -310,10 +337,10 @@ def _rank_target(
                 "rank_low": 1 + better[place],
                 "rank_high": len(runs) - worse[place],
                 "tied_with_best": better[place] == 0,
-                "p_best": leads[place],
+                "p_best": leads[place] if sites >= FEWEST_SITES else np.nan,
                 "n_seeds": seeds[place][0],
                 "seed_sd": seeds[place][1],
-                "note": note,
+                "note": "; ".join(one for one in (note, complete["note"][place]) if one) or None,
             }
         )
     lacking = overall.filter(pl.col("skill_score").is_null())
@@ -362,10 +389,12 @@ def _of_seeds(cells: Sequence[Cell], run: Run, reference: Run, statistic: Statis
     """Number of seeds of a run, and the standard deviation of its skill score between them."""
     parts = []
     for cell in cells:
-        if run not in cell.runs:
+        if run not in cell.runs or reference not in cell.runs:
             continue
         values = row_values(cell, statistic)
         base = values[cell.replicates == cell.runs.index(reference)].mean()
+        if base <= 0:
+            continue
         parts.append(1 - values[cell.replicates == cell.runs.index(run)] / base)
     count = min(len(part) for part in parts)
     if count < 2:

@@ -220,10 +220,29 @@ def _tail(board: Board, best: Series) -> list[str]:
         return []
     numbers = f"{labels.number(tail, 2)} at the 90th percentile against {labels.number(middle, 2)} at the median"
     if abs(tail - middle) < _SAME:
-        return [f"Hard towers gain as much as ordinary ones: its skill is {numbers}."]
-    if tail < middle:
-        return [f"Hard towers gain less than ordinary ones: its skill is {numbers}."]
-    return [f"Hard towers gain more than ordinary ones: its skill is {numbers}."]
+        said = f"Hard towers gain as much as ordinary ones: its skill is {numbers}."
+    elif tail < middle:
+        said = f"Hard towers gain less than ordinary ones: its skill is {numbers}."
+    else:
+        said = f"Hard towers gain more than ordinary ones: its skill is {numbers}."
+    return [said, *_tied_at_the_tail(board, best)]
+
+
+def _tied_at_the_tail(board: Board, best: Series) -> list[str]:
+    """Who cannot be told from the best at the 90th percentile, where that is so."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for target in board.targets:
+        tied = board.uncertainty.tied("q90", target)
+        others = tuple(dict.fromkeys(one.label for one in tied if one.model != best.model))
+        if best in tied and others:
+            groups.setdefault(others, []).append(target)
+    if not groups:
+        return []
+    listed = "; ".join(
+        labels.join_words(names) + (f" ({labels.join_words(targets)})" if len(board.targets) > 1 else "")
+        for names, targets in groups.items()
+    )
+    return [f"At the 90th percentile these towers do not tell it from {listed}."]
 
 
 def _errors(board: Board, best: Series) -> list[str]:
