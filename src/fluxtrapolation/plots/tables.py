@@ -76,8 +76,8 @@ def check_scores(scores: Scores | pl.DataFrame) -> pl.DataFrame:
             row = runs.row(0, named=True)
             name = " ".join(str(row[one]) for one in RUN_COLUMNS if row[one])
             raise EvaluationError(
-                f"{runs.height} runs are there with several seeds, such as {name} with {examples(row['seed'])}. Figures "
-                "and reports show one seed: give the runs of one. 'rank', 'compare' and 'table' average over seeds."
+                f"{runs.height} runs are there with several seeds, such as {name} with {examples(row['seed'])}. "
+                "Figures and reports show one seed: give the runs of one. 'rank', 'compare' and 'table' average over seeds."
             )
     texts = {"target": "unnamed", "scenario": "unnamed", "model": "unnamed", "selection": ""}
     return as_scores(scores).frame.with_columns(
