@@ -77,7 +77,7 @@ def check_scores(scores: Scores | pl.DataFrame) -> pl.DataFrame:
             name = " ".join(str(row[one]) for one in RUN_COLUMNS if row[one])
             raise EvaluationError(
                 f"{runs.height} runs are there with several seeds, such as {name} with {examples(row['seed'])}. "
-                "Figures and reports show one seed: give the runs of one. 'rank', 'compare' and 'table' average over seeds."
+                "Figures and reports show one seed: give the runs of one. 'rank', 'compare', 'table' average seeds."
             )
     texts = {"target": "unnamed", "scenario": "unnamed", "model": "unnamed", "selection": ""}
     return as_scores(scores).frame.with_columns(
