@@ -543,3 +543,12 @@ def test_headline_without_any_number() -> None:
     found = headline(Board(scores, baseline="lr"))
     assert found.best is None
     assert "None of the" in found.sentences[0]
+
+
+def test_several_seeds_of_a_run_are_refused(tmp_path: Path) -> None:
+    """A distribution over domains would count each domain once for every seed."""
+    scores = make_scores()
+    both = pl.concat([scores.with_columns(pl.lit(seed, pl.Int64).alias("seed")) for seed in (0, 1)])
+    with pytest.raises(EvaluationError, match=r"several seeds, such as .* with 0, 1"):
+        write_report(tmp_path / "out", title="Seeds", scores=both)
+    assert not (tmp_path / "out" / "index.html").exists()

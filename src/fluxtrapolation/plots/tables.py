@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean
+from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 from fluxtrapolation.evaluation.scores import Scores, as_scores
 from fluxtrapolation.plots import labels
 from fluxtrapolation.plots.style import MODEL_STYLE
@@ -56,7 +56,8 @@ def check_scores(scores: Scores | pl.DataFrame) -> pl.DataFrame:
     MissingColumnError
         A column is missing.
     EvaluationError
-        The table is empty, or holds two protocols (their numbers are not comparable and never share a table).
+        The table is empty, holds two protocols (their numbers are not comparable and never share a table), or a run
+        with several seeds (a figure of domains would count each domain several times).
     """
     bare = scores.frame if isinstance(scores, Scores) else scores
     require(bare, SCORE_COLUMNS, "scores")
@@ -64,6 +65,20 @@ def check_scores(scores: Scores | pl.DataFrame) -> pl.DataFrame:
         raise EvaluationError(
             "The scores table has no rows: there is nothing to show. Evaluate some predictions first."
         )
+    if "seed" in bare.columns:
+        runs = (
+            bare.group_by(RUN_COLUMNS)
+            .agg(pl.col("seed").unique().sort())
+            .filter(pl.col("seed").list.len() > 1)
+            .sort(RUN_COLUMNS)
+        )
+        if runs.height:
+            row = runs.row(0, named=True)
+            name = " ".join(str(row[one]) for one in RUN_COLUMNS if row[one])
+            raise EvaluationError(
+                f"{runs.height} runs are there with several seeds, such as {name} with {examples(row['seed'])}. "
+                "Figures and reports show one seed: give the runs of one. 'rank', 'compare', 'table' average seeds."
+            )
     texts = {"target": "unnamed", "scenario": "unnamed", "model": "unnamed", "selection": ""}
     return as_scores(scores).frame.with_columns(
         *(pl.col(name).fill_null(text) for name, text in texts.items()),
