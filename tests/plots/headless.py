@@ -17,6 +17,10 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    # A page that is thought to be out of sight draws no frames, and its charts would wait for ever.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -69,6 +73,7 @@ class Tab:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "Inspector"):
             self._call(f"{domain}.enable")
+        self._call("Page.bringToFront")
 
     def __enter__(self) -> Self:
         return self
