@@ -101,6 +101,8 @@ FILES: list[tuple[str, str | bytes, str]] = [
      "VPD is more than saturation at TA in .* TA and VPD stand in each other's column"),
     ("NEE and GPP swapped", header("NEE_VUT_REF", "GPP_NT_VUT_REF"), "NEE and GPP stand in each other's column"),
     ("NEP for NEE", columns(NEE_VUT_REF=-COLUMNS["NEE_VUT_REF"]), "NEE rises with GPP .*its sign is turned.*NEP"),
+    ("infinite NEE", columns(NEE_VUT_REF=np.where(np.arange(TIME.size) == 7, np.inf, COLUMNS["NEE_VUT_REF"])),
+     "1 of [0-9,]+ values of NEE_VUT_REF are infinite, the first in line 9"),
     ("TA in kelvin", columns(TA_F=COLUMNS["TA_F"] + 273.15), "TA looks like kelvin.*Subtract 273.15"),
     ("VPD in kPa", columns(VPD_F=COLUMNS["VPD_F"] / 10), "VPD looks like kPa.*Multiply VPD by 10"),
     ("VPD in Pa", columns(VPD_F=np.minimum(COLUMNS["VPD_F"] * 100, 9000)), "VPD looks like Pa.*Divide VPD by 100"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,28 @@ def test_the_offset_is_of_the_right_day_at_the_date_line(tmp_path: Path, lat: fl
     assert find_offset(place, time, light, few)[0] == offset
     if offset == round(offset):
         assert find_offset(place, time, light, None)[0] == offset
+
+
+@pytest.mark.parametrize(("given", "told"), [(-7, 8.0), (2, 1.0), (1, None)])
+@pytest.mark.parametrize("start", ["2010-01-01", "2010-06-01"])
+def test_the_clock_of_a_short_record_is_held_to_the_sun(
+    tmp_path: Path, start: str, given: float, told: float | None
+) -> None:
+    """Sixty days are too few for a phase, not for the potential radiation of the file itself."""
+    time, columns = weather(start=start, days=60)
+    facts = {**FACTS, "UTC_OFFSET": given}
+    source = write(
+        tmp_path / "in", {HH: as_csv(time, columns), HH.replace("FULLSET_HH", "BIF"): bif("DE-Tha", **facts)}
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store = import_fluxnet(source, tmp_path / "out")
+    said = "\n".join(one for one in store.manifest.sites["DE-Tha"].notes if "does not fit the file's SW_IN_POT" in one)
+    assert store.record("DE-Tha").utc_offset_h == given
+    if told is None:
+        assert not said
+    else:
+        assert f"{told * 60:.0f} min off; not corrected" in said, (store.manifest.sites["DE-Tha"].notes, caught)
 
 
 def test_a_changed_table_of_the_network_is_read_again(tmp_path: Path) -> None:

@@ -156,6 +156,14 @@ def read_columns(file: DataFile, *, needed: Sequence[str], optional: Sequence[st
         raise DataError(f"{file.name} has a header but no rows. {AGAIN}")
     table = pl.concat(parts, rechunk=True)
     times = {name: table[name].to_numpy() for name in table.columns if name in _TIMES}
+    for name in table.columns:
+        endless = table[name].is_infinite() if name not in _TIMES else None
+        if endless is not None and endless.any():
+            line = 2 + int(endless.arg_max() or 0)
+            raise DataError(
+                f"{file.name}: {int(endless.sum()):,} of {rows:,} values of {name} are infinite, the first in line "
+                f"{line:,}. Missing values are -9999 or empty. {AGAIN}"
+            )
     values = {name: without_sentinels(table[name].to_numpy()) for name in table.columns if name not in _TIMES}
     return Columns(times, values, rows, size)
 

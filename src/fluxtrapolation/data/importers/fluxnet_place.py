@@ -164,6 +164,8 @@ def find_offset(place: Place, time: Times, sw_in: Values, in_file: Values | None
                 f"SW_IN_POT of the file is {abs(lag) * 60:.0f} min {'late' if lag > 0 else 'early'} under utc_offset_h "
                 f"{known:g}; not corrected"
             ]
+        if lag is None and in_file is not None:
+            return known, _held_to_the_sun(known, time, in_file, facts)
         return known, []
     if lag is not None:
         return _rounded(lag), [
@@ -184,6 +186,21 @@ def find_offset(place: Place, time: Times, sw_in: Values, in_file: Values | None
         ]
     offset, note = zone_offset(facts)
     return offset, [note]
+
+
+def _held_to_the_sun(known: float, time: Times, in_file: Values, facts: SiteFacts) -> list[str]:
+    """A note where the sun of a record too short for its phase gives another offset than the one that was given."""
+    held = np.isfinite(in_file)
+    if held.sum() < 24 or np.nanmax(in_file) <= 0.0:
+        return []
+    estimate, rmse = estimate_utc_offset(time[held], in_file[held], lat=facts.lat, lon=facts.lon)
+    away = (estimate - known + 12.0) % 24.0 - 12.0
+    if abs(away) * 60.0 <= OFF_MIN:
+        return []
+    return [
+        f"utc_offset_h {known:g} does not fit the file's SW_IN_POT, which says {known + away:+g} ({held.sum()} hours, "
+        f"rmse {rmse:.0f} W m-2): the clock or the offset is {abs(away) * 60:.0f} min off; not corrected"
+    ]
 
 
 def zone_offset(facts: SiteFacts) -> tuple[float, str]:
@@ -249,12 +266,14 @@ def check_sun(facts: SiteFacts, offset: float, radiation: Values, potential: Pot
     if total <= 0.0:
         return
 
-    def bright(lat: float, lon: float) -> float:
-        return float(np.maximum(radiation[held] - potential(lat, lon, offset)[held], 0.0).sum() / total)
+    def bright(lat: float, lon: float, shift: float = 0.0) -> float:
+        return float(np.maximum(radiation[held] - potential(lat, lon, offset + shift)[held], 0.0).sum() / total)
 
     now = bright(facts.lat, facts.lon)
     if now <= TOO_BRIGHT:
         return
+    if min(bright(facts.lat, facts.lon, shift) for shift in (-1.0, 1.0)) <= TOO_BRIGHT:
+        return  # an hour of summer time in the offset, not a wrong place; the clock has its own note
     turned = {
         "latitude": (-facts.lat, facts.lon),
         "longitude": (facts.lat, -facts.lon),

@@ -74,7 +74,7 @@ def open_tidy(path: Path, *, period: int | None) -> SatelliteFile:
             found[covariate] = in_schema_units(clean, covariate, units[0] if units else None, where=where)
         return found
 
-    held = tuple(dict.fromkeys(known.values()))
+    held = tuple(sorted(set(known.values())))
     return SatelliteFile(
         path=path, read=read, sites=tuple(sorted(sites)), covariates=held, unused=unused, period_stated=stated
     )
