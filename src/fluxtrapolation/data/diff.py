@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ import polars as pl
 
 from fluxtrapolation.data.diff_rows import ColumnChange, FlagChange, RowChanges, compare_rows
 from fluxtrapolation.data.folder import changed_file
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.manifest import SiteEntry
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
@@ -205,7 +205,7 @@ def diff_stores(
     chosen = _choose(before, after, sites)
     columns = [name for name in (*COVARIATES, *TARGETS) if name in _columns(before) and name in _columns(after)]
     found: list[SiteChange] = []
-    with ThreadPoolExecutor(jobs or min(2, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(jobs or default_jobs(2)) as pool:
         work = pool.map(lambda site: _site_change(before, after, site, columns, tolerance), chosen)
         for done, change in enumerate(work, start=1):
             found.append(change)

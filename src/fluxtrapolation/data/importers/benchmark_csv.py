@@ -12,11 +12,12 @@ import polars as pl
 
 from fluxtrapolation import __version__
 from fluxtrapolation.data.importers.csv_export import export_benchmark_csv
-from fluxtrapolation.data.importers.csv_folder import default_jobs, open_folder
+from fluxtrapolation.data.importers.csv_folder import open_folder
 from fluxtrapolation.data.importers.csv_problem import CsvFileError, Problem, problem_table, problems_of
 from fluxtrapolation.data.importers.csv_sources import SOURCES_NAME, Sources
 from fluxtrapolation.data.importers.csv_tower import UNSTATED, TowerReader
 from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from fluxtrapolation.data.importers.csv_folder import default_jobs
 from fluxtrapolation.data.importers.csv_sources import write_sources
 from fluxtrapolation.data.importers.csv_table import PLACES, TIME_FORMAT
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
 from fluxtrapolation.files import atomic_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,6 @@ from fluxtrapolation.schema import COVARIATES, PFT_PREFIX, QC, SITE, TARGETS, TI
 
 _PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xlsx", ".xls", ".part", ".crdownload")
 _ORDINARY: Final = (TIME, "year", QC, SITE, *PLACES, *TARGETS, *COVARIATES)
-
-
-def default_jobs() -> int:
-    """Files worked on at once."""
-    return min(os.cpu_count() or 1, 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ right.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -22,6 +21,7 @@ from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_he
 from fluxtrapolation.data.importers.phase import Phase, phase_notes, radiation_phase
 from fluxtrapolation.data.importers.zarr_facts import Clock, find_clock, true_offset
 from fluxtrapolation.data.importers.zarr_source import FluxnetZarr
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.sites import SiteFacts, load_sites, merge_facts, read_sites_table
 from fluxtrapolation.errors import DataError, did_you_mean, examples
 from fluxtrapolation.schema import IGBP, QC, SOLAR_COVARIATES, TIME
@@ -262,7 +262,7 @@ def _run_all(
     todo = [site for site in chosen if site not in writer.done]
     finished = len(chosen) - len(todo)
     failed: dict[str, str] = {}
-    workers = jobs if jobs is not None else min(MAX_JOBS, _usable_cpus())
+    workers = jobs if jobs is not None else default_jobs(MAX_JOBS)
     pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="import")
     try:
         work: dict[Future[None], str] = {pool.submit(tower.run, site): site for site in todo}
@@ -281,11 +281,6 @@ def _run_all(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return failed
-
-
-def _usable_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _choose(zarr: FluxnetZarr, sites: Sequence[str] | None) -> list[str]:

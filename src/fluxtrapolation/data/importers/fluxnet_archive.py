@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -28,6 +27,7 @@ from fluxtrapolation.data.importers.fluxnet_names import Resolution, table_site
 from fluxtrapolation.data.importers.fluxnet_place import Place, find_place, is_placed
 from fluxtrapolation.data.importers.fluxnet_tower import licence_of, network_of, read_tower
 from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.reading import need_file, reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
 from fluxtrapolation.errors import DataError, FluxtrapolationError, FluxtrapolationWarning, examples
@@ -114,7 +114,7 @@ def import_fluxnet(
     if not chosen:
         raise DataError(_reasons(failures))
     given = {} if sites_table is None else read_sites_table(sites_table)
-    workers = max(1, jobs if jobs is not None else min(MAX_JOBS, _usable_cpus()))
+    workers = max(1, jobs if jobs is not None else default_jobs(MAX_JOBS))
     with_et = _any_et(chosen, chosen_options, workers)
     if with_et and not overwrite:
         _need_et(Path(out))
@@ -241,11 +241,6 @@ def _run_all(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return failed
-
-
-def _usable_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _any_et(chosen: Mapping[str, Choice], options: Options, workers: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from fluxtrapolation.data.importers.outcome import tell_held
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.satellite.composites import SATELLITE, SatelliteFile
 from fluxtrapolation.data.satellite.files import find_files, one_file_a_site, open_files
 from fluxtrapolation.data.satellite.interpolate import METHODS, Method
@@ -119,7 +119,7 @@ def join_covariates(
     wanted = _wanted(opened, sources, covariates, replace=replace)
     settings = Settings(interpolate, max_gap)
     by_site = one_file_a_site(sources)
-    plan = JoinPlan(opened, by_site, wanted, settings, jobs or min(os.cpu_count() or 1, 4))
+    plan = JoinPlan(opened, by_site, wanted, settings, jobs or default_jobs())
     report = plan.report(progress)
     sites, joined = _chosen(opened, report, wanted, lacking)
     tell(opened, sources, unread, report, wanted, plan.guessed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fluxtrapolation import __version__
+from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.synthetic.plan import PlannedSite, Profile, plan_world
@@ -142,7 +142,7 @@ def _simulate(
         return tower.facts.site_id
 
     finished = len(planned) - len(todo)
-    pool = ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1), thread_name_prefix="tower")
+    pool = ThreadPoolExecutor(jobs or default_jobs(), thread_name_prefix="tower")
     try:
         waiting: set[Future[str]] = {pool.submit(make, tower) for tower in todo}
         while waiting:
