@@ -2,5 +2,6 @@
 
 from fluxtrapolation.models.base import EvalSet, FluxModel
 from fluxtrapolation.models.registry import ModelSpec, Needs, model_spec, registry
+from fluxtrapolation.models.sequence import SequenceModel
 
-__all__ = ["EvalSet", "FluxModel", "ModelSpec", "Needs", "model_spec", "registry"]
+__all__ = ["EvalSet", "FluxModel", "ModelSpec", "Needs", "SequenceModel", "model_spec", "registry"]

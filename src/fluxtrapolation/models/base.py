@@ -36,6 +36,10 @@ class FluxModel:
 
     feature_names_: tuple[str, ...] | None = None
     n_features_in_: int
+    report_: dict[str, Any]
+    """Facts of the fit for the run's record (JSON): epochs, trees, duality gap, why it stopped."""
+    notes_: tuple[str, ...] = ()
+    """What a reader of the scores must know of this fit, such as a covariate it had to do without."""
 
     def fit(
         self,
@@ -92,6 +96,7 @@ class FluxModel:
             validation = (valid_rows, valid_y)
         self.feature_names_ = names
         self.n_features_in_ = rows.shape[1]
+        self.report_, self.notes_ = {}, ()
         self._fit(
             rows,
             target,
@@ -140,6 +145,8 @@ class FluxModel:
             "params": self.get_params(),
             "feature_names": self.feature_names_,
             "n_features_in": self.n_features_in_,
+            "report": self.report_,
+            "notes": self.notes_,
         }
         (path / "model.json").write_text(json.dumps(about, indent=1))
         self._save(path)
@@ -156,6 +163,7 @@ class FluxModel:
             model = cls(**about["params"])
             model.feature_names_ = tuple(about["feature_names"]) if about["feature_names"] else None
             model.n_features_in_ = about["n_features_in"]
+            model.report_, model.notes_ = about.get("report", {}), tuple(about.get("notes", ()))
             model._load(path)
         except (ValueError, KeyError, TypeError, OSError) as error:  # XGBoostError is a ValueError
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import optuna
 
     from fluxtrapolation.models.base import FluxModel
+
+# One file or folder each, holding SPECS; none imports its library before a model is built.
+_FAMILIES = ("constant", "linear", "boosted")
 
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 
@@ -29,7 +33,11 @@ class Needs:
     domains : bool
         Uses the domain of each train row.
     sequences : bool
-        Wants windows instead of rows.
+        Wants windows instead of rows; its class is a :class:`~fluxtrapolation.models.SequenceModel`.
+    feature_names : bool
+        Cannot be fitted without the names of the columns.
+    scaling : bool
+        Scales the columns itself (median and interquartile range of the train rows).
     extra : str or None
         Extra of the package to install.
     """
@@ -37,6 +45,8 @@ class Needs:
     validation: bool = False
     domains: bool = False
     sequences: bool = False
+    feature_names: bool = False
+    scaling: bool = False
     extra: str | None = None
 
 
@@ -107,11 +117,10 @@ def registry() -> dict[str, ModelSpec]:
     ModelError
         If a plug-in's name is taken or its entry point gives no ModelSpec.
     """
-    from fluxtrapolation.models import boosted, constant, linear
-
     found: dict[str, ModelSpec] = {}
-    for spec in (*constant.SPECS, *linear.SPECS, *boosted.SPECS):
-        found[spec.name] = spec
+    for family in _FAMILIES:
+        for spec in import_module(f"fluxtrapolation.models.{family}").SPECS:
+            found[spec.name] = spec
     for point in entry_points(group="fluxtrapolation.models"):
         spec = point.load()
         if not isinstance(spec, ModelSpec):

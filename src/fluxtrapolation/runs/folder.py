@@ -17,7 +17,17 @@ from fluxtrapolation.files import write_bytes_atomic
 
 RUN_NAME = "run.json"
 _OWN = (RUN_NAME, "scenario.yaml", "trials", "models")
-_LIBRARIES = ("fluxtrapolation", "numpy", "polars", "scikit-learn", "xgboost", "xgboost-cpu", "optuna")
+_LIBRARIES = (
+    "fluxtrapolation",
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "xgboost",
+    "xgboost-cpu",
+    "lightgbm",
+    "torch",
+    "optuna",
+)
 
 
 class _Strict(BaseModel):
@@ -52,6 +62,8 @@ class Trial(_Strict):
 
     ``validation_rmse`` is the RMSE of each validation domain in the target's unit; ``strategies`` are its summaries:
     mean, max, and discrepancy (max minus min). All are null in a failed trial, whose ``error`` says why.
+    ``report`` and ``notes`` are the model's own words on the fit; ``peak_memory_mb`` is the process's most resident
+    memory during the trial, where the system tells it.
     """
 
     number: int
@@ -61,6 +73,9 @@ class Trial(_Strict):
     fit_seconds: float
     predict_seconds: float = 0.0
     train_rows: int
+    peak_memory_mb: float | None = None
+    report: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     validation_rmse: dict[str, float] = Field(default_factory=dict)
     strategies: dict[str, float] = Field(default_factory=dict)
 

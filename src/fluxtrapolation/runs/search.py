@@ -187,6 +187,8 @@ def _try(
         fit_seconds=fitted - begin,
         predict_seconds=ended - fitted,
         train_rows=len(train),
+        report=model.report_,
+        notes=model.notes_,
         validation_rmse=dict(zip(validation.domains, rmse.tolist(), strict=True)),
         strategies=strategies(rmse),
     )

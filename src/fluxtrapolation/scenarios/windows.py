@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -103,6 +103,15 @@ class Windows:
             size=np.concatenate(sizes or empty),
             score_from=np.concatenate(froms or empty),
         )
+
+    @classmethod
+    def tiling(cls, part: Part, *, length: int, warmup: int) -> Windows:
+        """Windows that score every row of ``part`` exactly once, whatever the part's name; for prediction.
+
+        The rows need not be measured: a part without ``mask`` is tiled within its runs of consecutive hours.
+        """
+        whole = replace(part, name="test", mask=None)
+        return cls.over(whole, length=length, warmup=warmup, stride=None)
 
     def __len__(self) -> int:
         return len(self.start)
