@@ -1,0 +1,279 @@
+"""What training minimises: plain risk, worst-group risk, and risk plus a penalty on differences between domains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class BlockOutput(NamedTuple):
+    """The network's output on domain blocks; see :class:`~fluxtrapolation.models.neural.resident.Blocks`."""
+
+    features: Tensor
+    """Last hidden layer, shape (domains, rows, width)."""
+    prediction: Tensor
+    """Shape (domains, rows)."""
+    y: Tensor
+    """Shape (domains, rows)."""
+    domain: Tensor
+    """Codes of the domains, shape (domains,)."""
+
+
+class Objective:
+    """Plain empirical risk: the mean square error of the batch (ERM). Others override what differs.
+
+    Attributes
+    ----------
+    sampled_domains : int
+        Domains drawn for the penalty at each step; 0 for an objective without.
+    proportionate : bool
+        Wants batches that hold each domain in its share.
+    """
+
+    sampled_domains = 0
+    proportionate = False
+
+    def start(
+        self,
+        *,
+        n_domains: int,  # noqa: ARG002
+        width: int,  # noqa: ARG002
+        device: torch.device,  # noqa: ARG002
+    ) -> Iterable[nn.Parameter]:
+        """Get ready for a fit; gives parameters of the objective's own that are trained too."""
+        return ()
+
+    def risk(self, error: Tensor, domain: Tensor | None) -> Tensor:  # noqa: ARG002
+        """The risk of a batch from its square errors, shape (rows,)."""
+        return error.mean()
+
+    def penalty(self, block: BlockOutput, *, features: Tensor) -> Tensor:
+        """The penalty, already weighted; ``features`` are the batch's, shape (rows, width)."""
+        raise NotImplementedError
+
+    def measure(self, block: BlockOutput, *, features: Tensor) -> float:
+        """The unweighted penalty, for the record."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What the record should hold at the end."""
+        return {}
+
+
+class GroupDRO(Objective):
+    """Group distributionally robust optimisation (Sagawa et al. 2020, algorithm 1, arXiv 1911.08731).
+
+    Weights over train domains follow ``q_d <- q_d exp(step * risk_d)``, normalised, and the loss is
+    ``sum_d q_d risk_d`` over the domains of the batch. All domains' risks come from one ``index_add``.
+
+    Parameters
+    ----------
+    step : float
+        Step of the exponentiated gradient.
+    """
+
+    proportionate = True
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+
+    def start(self, *, n_domains: int, width: int, device: torch.device) -> Iterable[nn.Parameter]:  # noqa: ARG002
+        self.log_weights = torch.full((n_domains,), -math.log(n_domains), device=device)
+        return ()
+
+    def risk(self, error: Tensor, domain: Tensor | None) -> Tensor:
+        assert_domain = _need(domain)
+        n = len(self.log_weights)
+        total = error.new_zeros(n).index_add(0, assert_domain, error)
+        count = error.new_zeros(n).index_add(0, assert_domain, torch.ones_like(error))
+        mean = total / count.clamp_min(1.0)
+        with torch.no_grad():
+            self.log_weights = torch.log_softmax(self.log_weights + self.step * mean.detach(), dim=0)
+        return (self.log_weights.exp() * mean).sum()
+
+    def facts(self) -> dict[str, Any]:
+        weights = self.log_weights.exp()
+        return {
+            "largest_domain_weight": float(weights.max()),
+            "effective_domains": float(1.0 / weights.square().sum()),
+        }
+
+
+class Penalised(Objective):
+    """Risk of the batch plus ``weight`` times a penalty on blocks of sampled domains.
+
+    Parameters
+    ----------
+    weight : float
+        The factor lambda.
+    sampled_domains : int
+        Domains drawn at each step.
+    """
+
+    def __init__(self, weight: float, sampled_domains: int) -> None:
+        self.weight, self.sampled_domains = weight, sampled_domains
+
+    def penalty(self, block: BlockOutput, *, features: Tensor) -> Tensor:
+        return self.weight * self.value(block, features)
+
+    def measure(self, block: BlockOutput, *, features: Tensor) -> float:
+        return float(self.value(block, features))
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:
+        """The unweighted penalty."""
+        raise NotImplementedError
+
+
+class Coral(Penalised):
+    """Deep CORAL against the batch (Sun and Saenko 2016, arXiv 1607.01719; with means as in DomainBed).
+
+    The mean over sampled domains of ``|m_d - m|^2 / h + |C_d - C|^2 / h^2`` (Frobenius), where m and C are mean and
+    covariance of the last hidden layer (h wide) in the domain and in the batch.
+    """
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:
+        z = block.features
+        mean = z.mean(dim=1)
+        centred = z - mean[:, None]
+        cov = centred.mT @ centred / (z.shape[1] - 1)
+        all_mean = features.mean(dim=0)
+        rest = features - all_mean
+        all_cov = rest.mT @ rest / (len(features) - 1)
+        return (mean - all_mean).square().mean() + (cov - all_cov).square().mean()
+
+
+class _GaussianSum(torch.autograd.Function):
+    """``sum over gamma of exp(-gamma d)``, its derivative taken in the same pass."""
+
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor, gammas: tuple[float, ...]) -> Tensor:
+        total, slope = torch.zeros_like(distance), torch.zeros_like(distance)
+        for gamma in gammas:
+            # exp(-80) is nothing beside 1; smaller values would be denormal, which processors are slow at.
+            one = (distance * -gamma).clamp_(min=-80.0).exp_()
+            total += one
+            slope.sub_(one, alpha=gamma)
+        ctx.save_for_backward(slope)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None
+
+
+class MMD(Penalised):
+    """Maximum mean discrepancy between pairs of sampled domains (Gretton et al. 2012; Li et al. 2018).
+
+    The mean over pairs of ``mean k(z, z) + mean k(z', z') - 2 mean k(z, z')`` on the last hidden layer, with k the sum
+    of Gaussian kernels ``exp(-gamma |z - z'|^2)``.
+
+    Parameters
+    ----------
+    gammas : tuple of float
+        Of the kernels; with ``median`` in units of one over the median square distance.
+    median : bool
+        Scale gammas by the running median square distance between rows (exponential mean, factor 0.9).
+    """
+
+    def __init__(self, weight: float, sampled_domains: int, *, gammas: tuple[float, ...], median: bool = False) -> None:
+        super().__init__(weight, sampled_domains)
+        self.gammas, self.median = gammas, median
+        self.scale: Tensor | None = None
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:  # noqa: ARG002
+        k, m, width = block.features.shape
+        z = block.features.reshape(k * m, width)
+        # Centring leaves distances as they are and keeps the expansion |a|^2 + |b|^2 - 2ab from cancelling.
+        z = z - z.mean(dim=0).detach()
+        square = z.square().sum(dim=1)
+        distance = (square[:, None] + square[None, :] - 2.0 * (z @ z.T)).clamp_min(0.0)
+        scale = self._median(distance.detach()) if self.median else 1.0
+        kernel = _GaussianSum.apply(distance / scale, self.gammas)
+        means = kernel.view(k, m, k, m).mean(dim=(1, 3))
+        within = means.diagonal()
+        pairs = within[:, None] + within[None, :] - 2.0 * means
+        return pairs.sum() / max(k * (k - 1), 1)
+
+    def _median(self, distance: Tensor) -> Tensor:
+        # Of every third row and column: a median of some thousand distances is exact enough, and sorting is slow.
+        now = distance[::3, ::3].flatten().median().clamp_min(1e-12)
+        if torch.is_grad_enabled() or self.scale is None:
+            self.scale = now if self.scale is None else 0.9 * self.scale + 0.1 * now
+        return self.scale
+
+
+class VRex(Penalised):
+    """Variance risk extrapolation (Krueger et al. 2021, arXiv 2003.00688): the variance of the domains' risks."""
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:  # noqa: ARG002
+        risk = (block.prediction - block.y).square().mean(dim=1)
+        return risk.var(unbiased=False)
+
+
+class IRM(Penalised):
+    """Invariant risk minimisation, IRMv1 (Arjovsky et al. 2019, arXiv 1907.02893).
+
+    The mean over domains of the square of ``d risk_d(w * prediction) / dw`` at w = 1. For square errors the derivative
+    is ``2 mean((prediction - y) * prediction)``, so no second differentiation is needed. The square is the product of
+    the derivatives of two halves of the domain's rows, whose noise is independent: its expectation is the square.
+    """
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:  # noqa: ARG002
+        slope = 2.0 * (block.prediction - block.y) * block.prediction
+        first, second = slope[:, ::2].mean(dim=1), slope[:, 1::2].mean(dim=1)
+        return (first * second).mean()
+
+
+class _Reverse(torch.autograd.Function):
+    """Identity whose gradient changes sign."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.weight * gradient, None
+
+
+class DANN(Penalised):
+    """Domain-adversarial training (Ganin et al. 2016, arXiv 1505.07818).
+
+    A classifier on the last hidden layer learns which of the sampled domains a row comes from, and through a reversed
+    gradient, times ``weight``, the features learn to hide it. Each domain has one output vector; the softmax runs over
+    the sampled domains only, so a step costs the same for 10 and for 1000 domains.
+
+    ``measure`` gives the share of the features' variance that lies between domains, in [0, 1]: it does not depend on
+    how good the classifier is.
+    """
+
+    hidden = 64
+
+    def start(self, *, n_domains: int, width: int, device: torch.device) -> Iterable[nn.Parameter]:
+        self.body = nn.Sequential(nn.Linear(width, self.hidden), nn.ReLU()).to(device)
+        self.out = nn.Parameter(torch.randn(n_domains, self.hidden, device=device) / math.sqrt(self.hidden))
+        return [*self.body.parameters(), self.out]
+
+    def penalty(self, block: BlockOutput, *, features: Tensor) -> Tensor:  # noqa: ARG002
+        k, m, width = block.features.shape
+        reversed_ = _Reverse.apply(block.features.reshape(k * m, width), self.weight)
+        logits = self.body(reversed_) @ self.out[block.domain].T
+        wanted = torch.arange(k, device=logits.device).repeat_interleave(m)
+        return nn.functional.cross_entropy(logits, wanted)
+
+    def value(self, block: BlockOutput, features: Tensor) -> Tensor:  # noqa: ARG002
+        z = block.features
+        between = z.mean(dim=1).var(dim=0, unbiased=False).sum()
+        return between / z.flatten(0, 1).var(dim=0, unbiased=False).sum().clamp_min(1e-12)
+
+
+def _need(domain: Tensor | None) -> Tensor:
+    if domain is None:  # the regressor refuses a fit without domains before this
+        raise ValueError("this objective needs domains")
+    return domain

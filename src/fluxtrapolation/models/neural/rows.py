@@ -1,0 +1,107 @@
+"""Training and prediction for networks that read rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fluxtrapolation.models.neural.networks import Network
+from fluxtrapolation.models.neural.objectives import BlockOutput, Objective
+from fluxtrapolation.models.neural.resident import Resident
+
+_PREDICT_ROWS = 1 << 16
+_BLOCK_SHARE = 4  # the rows drawn for a penalty are a quarter of a batch, shared by the sampled domains
+_MEASURE_ROWS = 128
+
+
+class RowTask:
+    """One fit of a network on rows: batches for the risk, domain blocks for the penalty.
+
+    Parameters
+    ----------
+    network : Network
+    objective : Objective
+    train : Resident
+    validation : Resident or None
+    batch_size : int
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        train: Resident,
+        validation: Resident | None,
+        *,
+        batch_size: int,
+    ) -> None:
+        self.network, self.objective, self.train, self.validation = network, objective, train, validation
+        self.batch_size = batch_size
+        k = objective.sampled_domains
+        self.block_rows = max(4, batch_size // (_BLOCK_SHARE * k)) if k else 0
+        self._own = list(objective.start(n_domains=train.n_domains, width=network.width, device=train.device))
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self._own
+
+    def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
+        proportionate = self.objective.proportionate and self.train.n_domains > 0
+        for rows in self.train.batches(self.batch_size, generator, proportionate=proportionate):
+            yield lambda rows=rows: self._loss(rows, generator)  # type: ignore[misc]
+
+    def _loss(self, rows: Tensor, generator: np.random.Generator) -> Tensor:
+        X, y = self.train.X.index_select(0, rows), self.train.y.index_select(0, rows)
+        k = self.objective.sampled_domains
+        if k == 0:
+            features = self.network.features(X)
+            return self._risk(self.network.head(features), y, rows)
+        # One pass through the network for batch and blocks: two small ones cost more.
+        block = self.train.blocks(k, self.block_rows, generator)
+        n, flat = len(X), block.X.flatten(0, 1)
+        features = self.network.features(torch.cat([X, flat]))
+        predicted = self.network.head(features)
+        shape = block.y.shape
+        out = BlockOutput(features[n:].view(*shape, -1), predicted[n:].view(shape), block.y, block.domain)
+        return self._risk(predicted[:n], y, rows) + self.objective.penalty(out, features=features[:n])
+
+    def _risk(self, predicted: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        # Each member of an ensemble learns from its own error.
+        error = (predicted - (y[:, None] if predicted.ndim == 2 else y)).square()
+        error = error.mean(dim=1) if error.ndim == 2 else error
+        domain = self.train.domain.index_select(0, rows) if self.objective.proportionate else None
+        return self.objective.risk(error, domain)
+
+    def validation_error(self) -> float | None:
+        if self.validation is None:
+            return None
+        total = torch.zeros((), dtype=torch.float64, device=self.validation.device)
+        with torch.inference_mode():
+            for begin in range(0, len(self.validation), _PREDICT_ROWS):
+                rows = slice(begin, begin + _PREDICT_ROWS)
+                total += (self.network(self.validation.X[rows]) - self.validation.y[rows]).square().sum()
+        return float(total) / len(self.validation)
+
+    def penalty(self, generator: np.random.Generator) -> float:
+        """The objective's unweighted penalty on train rows, from up to 32 domains; the network is not changed."""
+        with torch.inference_mode():
+            block = self.train.blocks(32, _MEASURE_ROWS, generator)
+            flat = self.network.features(block.X.flatten(0, 1))
+            batch = torch.from_numpy(generator.integers(len(self.train), size=4096)).to(self.train.device)
+            features = self.network.features(self.train.X.index_select(0, batch))
+            shape = block.y.shape
+            out = BlockOutput(flat.view(*shape, -1), self.network.head(flat).view(shape), block.y, block.domain)
+            return self.objective.measure(out, features=features)
+
+
+def predict_rows(network: Network, X: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """Predict scaled rows in blocks, shape (n,)."""
+    out = np.empty(len(X), dtype=np.float32)
+    with torch.inference_mode():
+        for begin in range(0, len(X), _PREDICT_ROWS):
+            rows = torch.from_numpy(X[begin : begin + _PREDICT_ROWS]).to(device)
+            out[begin : begin + len(rows)] = network(rows).cpu().numpy()
+    return out
