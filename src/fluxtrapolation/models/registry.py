@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from fluxtrapolation.errors import ModelError, did_you_mean
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from fluxtrapolation.models.base import FluxModel
 
 # One file or folder each, holding SPECS; none imports its library before a model is built.
-_FAMILIES = ("constant", "linear", "boosted")
+_FAMILIES = ("constant", "linear", "boosted", "boosted_lightgbm", "boosted_catboost", "neural", "maxrm", "ensemble")
+
+# As the public board wants it (BENCHMARK, section 6).
+_NAME = r"[a-z0-9][a-z0-9_-]{0,48}"
 
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 
@@ -67,6 +71,13 @@ class ModelSpec:
         The search space in words, for tables.
     source : str
         Paper or library.
+    penalty : str or None
+        For an objective with a penalty on differences between domains: the hyper-parameter that weighs it. Such a
+        model tells the unweighted penalty of the fitted model on the train rows in ``report_["penalty"]``.
+    origin : str or None
+        For a model that is not registered: the text that finds it again, ``/absolute/path.py:Name`` or an import path.
+    sha256 : str or None
+        For a model from a file: hash of that file.
     """
 
     name: str
@@ -76,6 +87,9 @@ class ModelSpec:
     space: Space | None = None
     space_text: str = "-"
     needs: Needs = field(default_factory=Needs)
+    penalty: str | None = None
+    origin: str | None = None
+    sha256: str | None = None
 
     def build(self, **params: Any) -> FluxModel:
         """Make the model, unfitted.
@@ -115,34 +129,65 @@ def registry() -> dict[str, ModelSpec]:
     Raises
     ------
     ModelError
-        If a plug-in's name is taken or its entry point gives no ModelSpec.
+        If a plug-in cannot be imported, its entry point gives no ModelSpec, or its name is taken or no name.
     """
     found: dict[str, ModelSpec] = {}
     for family in _FAMILIES:
         for spec in import_module(f"fluxtrapolation.models.{family}").SPECS:
             found[spec.name] = spec
     for point in entry_points(group="fluxtrapolation.models"):
-        spec = point.load()
-        if not isinstance(spec, ModelSpec):
-            raise ModelError(
-                f"The plug-in {point.name} ({point.value}) is a {type(spec).__name__}, not a ModelSpec. "
-                "See CONTRIBUTING, 'add a model'."
-            )
+        spec = _plugged(point)
         if spec.name in found:
             raise ModelError(f"The plug-in {point.value} is named {spec.name!r}, which is taken. Rename it.")
         found[spec.name] = spec
     return found
 
 
-def model_spec(name: str) -> ModelSpec:
-    """Find a registered model.
+def _plugged(point: EntryPoint) -> ModelSpec:
+    try:
+        spec = point.load()
+    except Exception as error:
+        package = f" of the package {point.dist.name}" if point.dist is not None else ""
+        raise ModelError(
+            f"The plug-in {point.name} ({point.value}){package} cannot be imported: {type(error).__name__}: {error}. "
+            "Repair or uninstall it."
+        ) from error
+    if not isinstance(spec, ModelSpec):
+        raise ModelError(
+            f"The plug-in {point.name} ({point.value}) is a {type(spec).__name__}, not a ModelSpec. "
+            "See CONTRIBUTING, 'add a model'."
+        )
+    check_name(spec.name, f"The plug-in {point.value}")
+    return spec
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that cannot be part of a run folder's or a submission's.
 
     Raises
     ------
     ModelError
-        If there is none of that name.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise ModelError(
+            f"{where} is named {name!r}. A name has small letters, digits, - and _, begins with a letter or digit, "
+            "and is at most 49 characters long."
+        )
+
+
+def model_spec(text: str) -> ModelSpec:
+    """Find a model: a registered name, ``path/to/file.py:Name``, or the import path of a regressor.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or the file or package cannot be used (see ``resolve_model`` in ``foreign.py``).
     """
     known = registry()
-    if name not in known:
-        raise ModelError(f"There is no model {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
-    return known[name]
+    if text in known:
+        return known[text]
+    from fluxtrapolation.models.foreign import looks_foreign, resolve_model
+
+    if looks_foreign(text):
+        return resolve_model(text)
+    raise ModelError(f"There is no model {text!r}.{did_you_mean(text, known)} Known: {', '.join(known)}.")
