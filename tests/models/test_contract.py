@@ -22,12 +22,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "maxrm-mse": {"n_estimators": 30, "n_jobs": 2},
     "maxrm-regret": {"n_estimators": 20, "n_jobs": 2},
     "tabm": {"members": 4, "hidden": "32-32", "max_epochs": 30, "n_jobs": 1},
-    "lstm": {"length": 96, "warmup": 24, "stride": 24, "hidden": 16, "max_epochs": 15, "n_jobs": 1},
+    "lstm": {
+        **{"length": 96, "warmup": 24, "stride": 24, "hidden": 16, "batch_size": 8, "learning_rate": 5e-3},
+        **{"max_epochs": 15, "n_jobs": 1},
+    },
 }
 # Hyper-parameters that let a fit go on (almost) for ever, where a model has them.
 ENDLESS = {"n_estimators": 100_000, "max_epochs": 100_000, "max_iter": 100_000, "patience": 100_000}
 # (light, heavy) weight of the penalty, where those below do not show the difference.
-WEIGHTS: dict[str, tuple[float, float]] = {"dann": (1e-3, 1.0)}
+WEIGHTS: dict[str, tuple[float, float]] = {"dann": (1e-3, 1.0), "irm": (1e-3, 100.0)}
 LIGHT_AND_HEAVY = (1e-3, 10.0)
 # The claim is about training, so the last weights are asked, after enough steps for an adversary to learn.
 PENALISED = {"batch_size": 128, "max_epochs": 60, "n_jobs": 1}

@@ -47,7 +47,7 @@ def test_it_ends_with_the_best_weights() -> None:
     task, outcome = run([3.0, 1.0, 2.0, 4.0])
     assert outcome.best_epoch == 2
     assert (outcome.stopped, outcome.epochs, outcome.steps) == ("max_epochs", 4, 4)
-    assert float(task.network.weight) == task.seen[1] != task.seen[3]
+    assert task.network.weight.item() == task.seen[1] != task.seen[3]
 
 
 def test_patience_counts_epochs_without_improvement() -> None:
@@ -60,7 +60,7 @@ def test_patience_counts_epochs_without_improvement() -> None:
 def test_without_validation_the_last_weights_are_the_result() -> None:
     task, outcome = run([None] * 12, patience=2)
     assert (outcome.stopped, outcome.epochs) == ("max_epochs", 12)
-    assert float(task.network.weight) == task.seen[-1]
+    assert task.network.weight.item() == task.seen[-1]
 
 
 def test_the_cosine_falls_to_nothing() -> None:
@@ -77,7 +77,7 @@ def test_divergence_is_an_error_at_once_and_keeps_the_best_later() -> None:
         run([math.nan, 1.0])
     task, outcome = run([3.0, 2.0, math.nan, 1.0])
     assert (outcome.stopped, outcome.best_epoch, outcome.epochs) == ("diverged", 2, 3)
-    assert float(task.network.weight) == task.seen[1]
+    assert task.network.weight.item() == task.seen[1]
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

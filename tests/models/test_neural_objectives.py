@@ -98,7 +98,7 @@ def test_group_dro_follows_its_definition() -> None:
         weights /= weights.sum()
         given_ = torch.tensor(error, dtype=torch.float32, requires_grad=True)
         loss = objective.risk(given_, torch.tensor(domain))
-        assert float(loss) == pytest.approx(weights @ risk, rel=1e-5)
+        assert loss.item() == pytest.approx(weights @ risk, rel=1e-5)
         loss.backward()
         count = np.bincount(domain, minlength=n_domains)
         np.testing.assert_allclose(given_.grad.numpy(), weights[domain] / count[domain], rtol=1e-5)
@@ -165,15 +165,17 @@ def test_vrex_is_the_variance_of_the_risks() -> None:
 
 def test_irm_is_the_product_of_two_halves_slopes() -> None:
     b = block()
-    expected = []
+    expected, whole = [], []
     for prediction, y in zip(b.prediction, b.y, strict=True):
         slopes = []
-        for half in (slice(0, None, 2), slice(1, None, 2)):
+        for half in (slice(0, None, 2), slice(1, None, 2), slice(None)):
             w = torch.ones((), dtype=torch.float64, requires_grad=True)
             risk = (w * prediction[half] - y[half]).square().mean()
             slopes.append(float(torch.autograd.grad(risk, w)[0]))
         expected.append(slopes[0] * slopes[1])
-    assert IRM(1.0, 4).measure(b, features=b.features[0]) == pytest.approx(np.mean(expected), rel=1e-10)
+        whole.append(slopes[2] ** 2)
+    assert float(IRM(3.0, 4).penalty(b, features=b.features[0])) == pytest.approx(3 * np.mean(expected), rel=1e-10)
+    assert IRM(3.0, 4).measure(b, features=b.features[0]) == pytest.approx(np.mean(whole), rel=1e-10)
 
 
 def test_dann_turns_the_gradient_of_the_features_only() -> None:
@@ -190,11 +192,11 @@ def test_dann_turns_the_gradient_of_the_features_only() -> None:
     # A small step of the features along minus their gradient makes the classifier worse: that is the point.
     with torch.no_grad():
         moved = objective.penalty(b._replace(features=features - 0.1 * features.grad), features=features[0])
-    assert float(moved) > float(loss)
+    assert moved.item() > loss.item()
     with torch.no_grad():
         for parameter in own:
             parameter -= 0.01 * parameter.grad
-        assert float(objective.penalty(b._replace(features=features), features=features[0])) < float(loss)
+        assert objective.penalty(b._replace(features=features), features=features[0]).item() < loss.item()
 
 
 def test_dann_measures_the_share_of_variance_between_domains() -> None:

@@ -15,7 +15,8 @@ from fluxtrapolation.models.neural.resident import Resident
 
 _PREDICT_ROWS = 1 << 16
 _BLOCK_SHARE = 4  # the rows drawn for a penalty are a quarter of a batch, shared by the sampled domains
-_MEASURE_ROWS = 128
+_LEAST_BLOCK = 16  # rows of a domain; fewer say hardly anything about it
+_MEASURE_DOMAINS, _MEASURE_ROWS = 32, 4096  # of all of them together
 
 
 class RowTask:
@@ -42,7 +43,7 @@ class RowTask:
         self.network, self.objective, self.train, self.validation = network, objective, train, validation
         self.batch_size = batch_size
         k = objective.sampled_domains
-        self.block_rows = max(4, batch_size // (_BLOCK_SHARE * k)) if k else 0
+        self.block_rows = max(_LEAST_BLOCK, batch_size // (_BLOCK_SHARE * k)) if k else 0
         self._own = list(objective.start(n_domains=train.n_domains, width=network.width, device=train.device))
 
     def parameters(self) -> list[nn.Parameter]:
@@ -88,9 +89,10 @@ class RowTask:
     def penalty(self, generator: np.random.Generator) -> float:
         """The objective's unweighted penalty on train rows, from up to 32 domains; the network is not changed."""
         with torch.inference_mode():
-            block = self.train.blocks(32, _MEASURE_ROWS, generator)
+            k = min(_MEASURE_DOMAINS, self.train.n_domains)
+            block = self.train.blocks(k, _MEASURE_ROWS // k, generator)
             flat = self.network.features(block.X.flatten(0, 1))
-            batch = torch.from_numpy(generator.integers(len(self.train), size=4096)).to(self.train.device)
+            batch = torch.from_numpy(generator.integers(len(self.train), size=_MEASURE_ROWS)).to(self.train.device)
             features = self.network.features(self.train.X.index_select(0, batch))
             shape = block.y.shape
             out = BlockOutput(flat.view(*shape, -1), self.network.head(flat).view(shape), block.y, block.domain)
