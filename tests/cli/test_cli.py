@@ -221,7 +221,7 @@ def test_train_again_is_instant_and_says_so(place: Path, runs: Path) -> None:
 
 def test_models_and_doctor(place: Path) -> None:
     names = [one["name"] for one in json.loads(cli("models", "--json", cwd=place).stdout)]
-    assert names[:4] == ["constant", "lr", "ridge", "xgb"]
+    assert {"constant", "lr", "ridge", "xgb"} <= set(names)
     facts = json.loads(cli("doctor", "--json", cwd=place).stdout)
     assert facts["ok"] is True
     assert facts["libraries"]["core"]["polars"]

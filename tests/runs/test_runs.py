@@ -18,7 +18,7 @@ from fluxtrapolation.models.boosted import XGBoost
 from fluxtrapolation.runs import TrainOptions, find_runs, predict_run, train
 from fluxtrapolation.runs.folder import RunFolder, Trial
 from fluxtrapolation.runs.gather import gather
-from fluxtrapolation.runs.search import best_trials, domain_rmse, strategies
+from fluxtrapolation.runs.trial import best_trials, domain_rmse, strategies
 from fluxtrapolation.scenarios import DesignOptions, Scenario, Years, design, make_split
 from tiny import write_tiny_store
 

@@ -15,7 +15,7 @@ from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, MissingColumnError, ScenarioError
 from fluxtrapolation.scenarios import DesignOptions, Scenario, design, make_split, site_roles
-from fluxtrapolation.scenarios.part import _share
+from fluxtrapolation.scenarios.part import shares
 from fluxtrapolation.scenarios.windows import blocks
 from tiny import tiny_frame, tiny_record, write_tiny_store
 
@@ -188,7 +188,7 @@ def test_subsample_is_stratified_seeded_and_stable(tiny_store: Store, scenario: 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(lambda c: sum(c) > 0), st.data())
 def test_shares_add_up(counts: list[int], data: st.DataObject) -> None:
     total = data.draw(st.integers(1, sum(counts)))
-    quota = _share(np.asarray(counts), total)
+    quota = shares(np.asarray(counts), total)
     assert quota.sum() == total
     assert (quota <= counts).all()
     assert (np.abs(quota - np.asarray(counts) * total / sum(counts)) < 1).all()

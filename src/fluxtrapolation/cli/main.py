@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxtrapolation import __version__
-from fluxtrapolation.cli import data, evaluate, rank, report, scenario, train
+from fluxtrapolation.cli import data, ensemble, evaluate, rank, report, scenario, sweep, train
 from fluxtrapolation.cli.console import ReaderGone, say, warnings_as_notes
 from fluxtrapolation.cli.doctor import doctor
 from fluxtrapolation.errors import FluxtrapolationError
@@ -39,6 +39,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(scenario.app, name="scenario")
 app.command("train")(train.train)
 app.command("predict")(train.predict)
+app.command("sweep")(sweep.sweep)
+app.command("ensemble")(ensemble.ensemble)
 app.command("evaluate")(evaluate.evaluate)
 app.command("table")(evaluate.table)
 app.command("compare")(rank.compare)

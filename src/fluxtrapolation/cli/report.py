@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path
 from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption
 from fluxtrapolation.schema import SELECTIONS
+
+TITLE: Final = "Extrapolating ecosystem fluxes"
 
 
 class Selection(StrEnum):
@@ -23,7 +26,7 @@ class Selection(StrEnum):
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.", show_default=False)],
-    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = "Extrapolating ecosystem fluxes",
+    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = TITLE,
     protocol: ProtocolOption = Protocol.paper,
     selection: Annotated[
         Selection, typer.Option("--selection", help="By which validation summary the configurations were chosen.")
@@ -42,14 +45,40 @@ def report(
     The page needs no network: board with intervals and ranks, error distributions, site means, maps of towers and
     errors, seasonal cycles of the best and the worst tower, costs, failures, and how to read and repeat every number.
     """
+    chosen = SELECTIONS if selection is Selection.all else (selection.value,)
+    page, rows = make_report(
+        runs, out, title=title, protocol=protocol.value, selections=chosen, baseline=baseline, store=store
+    )
+    if json:
+        emit_json({"path": str(page), "scores": str(out / "scores.parquet"), "rows": rows})
+    else:
+        emit_path(page)
+
+
+def make_report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    title: str = TITLE,
+    protocol: Literal["paper", "measured"] = "paper",
+    selections: Sequence[str] = ("mean",),
+    baseline: str | None = None,
+    store: Path | None = None,
+) -> tuple[Path, int]:
+    """Write the report of run folders, with scores and tables beside it: the page, and the rows of scores.
+
+    Raises
+    ------
+    FluxtrapolationError
+        If no run is complete, or there are no runs of the baseline.
+    """
     from fluxtrapolation.errors import EvaluationError, did_you_mean
     from fluxtrapolation.evaluation import pivot, write_table
     from fluxtrapolation.plots.report import write_report
     from fluxtrapolation.runs.gather import gather
 
-    chosen = SELECTIONS if selection is Selection.all else (selection.value,)
     with SiteProgress("evaluating") as progress:
-        found = gather(runs, selections=chosen, protocol=protocol.value, store=store, progress=progress)
+        found = gather(runs, selections=selections, protocol=protocol, store=store, progress=progress)
     models = set(found.scores.frame["model"].to_list())
     if baseline is not None and baseline not in models:
         raise EvaluationError(
@@ -78,7 +107,4 @@ def report(
         meta=found.meta,
         baseline=against,
     )
-    if json:
-        emit_json({"path": str(page), "scores": str(out / "scores.parquet"), "rows": len(found.scores)})
-    else:
-        emit_path(page)
+    return page, len(found.scores)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, err, say
+from fluxtrapolation.cli.console import emit_json, emit_path, emit_table
 from fluxtrapolation.cli.options import JsonFlag
-
-if TYPE_CHECKING:
-    from fluxtrapolation.runs import CellResult, Trial
+from fluxtrapolation.cli.training import (
+    ClusterOption,
+    JobsOption,
+    TrainProgress,
+    WorkersOption,
+    chosen_cluster,
+    tell_failures,
+)
 
 
 class ProfileName(StrEnum):
     paper = "paper"
     quick = "quick"
+    tpe = "tpe"
 
 
 def train(
@@ -32,12 +37,21 @@ def train(
     ],
     model: Annotated[
         list[str],
-        typer.Option("--model", help="See 'fluxtrapolation models'; may be given more than once.", show_default=False),
+        typer.Option(
+            "--model",
+            help="See 'fluxtrapolation models'; or path/to/file.py:Class, or the import path of a scikit-learn "
+            "regressor; may be given more than once.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.", show_default=False)],
     profile: Annotated[
         ProfileName,
-        typer.Option("--profile", help="paper: 10 configurations, all rows. quick: 2, at most 300,000 train rows."),
+        typer.Option(
+            "--profile",
+            help="paper: 10 configurations at random, all rows. quick: 2, at most 300,000 train rows. "
+            "tpe: 20, proposed from those tried, all rows.",
+        ),
     ] = ProfileName.paper,
     configurations: Annotated[
         int | None, typer.Option("--configurations", min=1, help="Configurations to try. Default: the profile's.")
@@ -46,8 +60,14 @@ def train(
         int | None, typer.Option("--max-rows", min=1, help="At most so many train rows, stratified by site.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 0,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Threads; 0 means all cores.")] = 0,
+    jobs: JobsOption = 0,
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds for one fit, at most.")] = None,
+    max_time: Annotated[
+        float | None,
+        typer.Option("--max-time", help="Seconds for the search of one run: no configuration is begun after it."),
+    ] = None,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse if the store lacks a listed site.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace runs of another configuration.")] = False,
     json: JsonFlag = False,
@@ -62,29 +82,29 @@ def train(
     from fluxtrapolation.runs import TrainOptions
     from fluxtrapolation.runs import train as run
 
-    results = run(
-        store,
-        scenarios=list(dict.fromkeys(scenario)),
-        targets=_names(target),
-        models=_names(model),
-        out=out,
-        options=TrainOptions(
-            profile=profile.value,
-            n_configurations=configurations,
-            max_rows=max_rows,
-            seed=seed,
-            jobs=jobs,
-            time_limit=time_limit,
-            overwrite=overwrite,
-            strict=strict,
-        ),
-        listener=_Told(),
-    )
+    with TrainProgress() as progress:
+        results = run(
+            store,
+            scenarios=list(dict.fromkeys(scenario)),
+            targets=_names(target),
+            models=_names(model),
+            out=out,
+            options=TrainOptions(
+                profile=profile.value,
+                n_configurations=configurations,
+                max_rows=max_rows,
+                seed=seed,
+                jobs=jobs,
+                time_limit=time_limit,
+                max_time=max_time,
+                overwrite=overwrite,
+                strict=strict,
+            ),
+            listener=progress,
+            cluster=chosen_cluster(cluster, workers),
+        )
+    tell_failures(results, progress.failed)
     failed = [result for result in results if result.error]
-    if failed:
-        say(f"{len(failed)} of {len(results)} runs failed:")
-        for result in failed:
-            say(f"  {result.path.name}: {result.error}")
     if json:
         emit_json({"runs": [result.to_dict() for result in results], "failed": len(failed)})
     else:
@@ -97,35 +117,6 @@ def train(
 def _names(given: list[str]) -> list[str]:
     """Names given one by one or joined by commas, each once."""
     return list(dict.fromkeys(name.strip() for text in given for name in text.split(",") if name.strip()))
-
-
-class _Told:
-    """Tells on standard error how training goes on: one line per trial, one per run."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-
-    def cell_started(self, name: str, done: int, total: int) -> None:
-        if done:
-            elapsed = time.monotonic() - self._begin
-            left = f", about {elapsed / done * (total - done):,.0f} s left"
-        else:
-            left = ""
-        err.print(f"[{done + 1}/{total}] {name}{left}", markup=False, soft_wrap=True)
-
-    def trial_ended(self, name: str, trial: Trial, total: int) -> None:  # noqa: ARG002
-        if trial.status == "failed":
-            say(f"  configuration {trial.number + 1}/{total} failed: {trial.error}")
-            return
-        speed = trial.train_rows / max(trial.fit_seconds, 1e-9)
-        scores = ", ".join(f"{key} {value:.4g}" for key, value in trial.strategies.items())
-        say(
-            f"  configuration {trial.number + 1}/{total}: validation RMSE {scores}; "
-            f"{trial.train_rows:,} rows in {trial.fit_seconds:.1f} s ({speed:,.0f} rows/s)"
-        )
-
-    def cell_ended(self, result: CellResult) -> None:
-        say(f"  {result.path.name}: {result.status}" + (f" in {result.seconds:.1f} s" if result.seconds else ""))
 
 
 def predict(

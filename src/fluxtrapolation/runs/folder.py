@@ -6,17 +6,20 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluxtrapolation.errors import RunError
+from fluxtrapolation.data.folder import LOCK_NAME, FileLock, writing
+from fluxtrapolation.errors import DataError, RunError
 from fluxtrapolation.files import write_bytes_atomic
 
 RUN_NAME = "run.json"
-_OWN = (RUN_NAME, "scenario.yaml", "trials", "models")
+_OWN = (RUN_NAME, "scenario.yaml", "trials", "models", LOCK_NAME)
 _LIBRARIES = (
     "fluxtrapolation",
     "numpy",
@@ -25,9 +28,13 @@ _LIBRARIES = (
     "xgboost",
     "xgboost-cpu",
     "lightgbm",
+    "catboost",
     "torch",
     "optuna",
+    "distributed",
 )
+_ADDED = ("model_source", "model_sha256", "max_time", "members", "weights")
+"""Entries of a configuration that came later: where they are null they do not count, so older hashes stay."""
 
 
 class _Strict(BaseModel):
@@ -35,7 +42,12 @@ class _Strict(BaseModel):
 
 
 class RunConfig(_Strict):
-    """Everything that shapes a run. Two runs with the same hash give the same numbers."""
+    """Everything that shapes a run. Two runs with the same hash give the same numbers.
+
+    ``model_source`` and ``model_sha256`` say where a model that is not registered comes from, and the hash of its
+    file. ``max_time`` is the budget of the search in seconds: with it, and with ``time_limit``, how much is tried
+    depends on the machine too. ``members`` and ``weights`` are those of an ensemble of runs.
+    """
 
     scenario: str
     scenario_hash: str
@@ -51,10 +63,21 @@ class RunConfig(_Strict):
     resolution: str
     feature_names: tuple[str, ...]
     package_version: str
+    model_source: str | None = None
+    model_sha256: str | None = None
+    max_time: float | None = None
+    members: tuple[str, ...] | None = None
+    weights: str | None = None
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        held = self.model_dump(mode="json")
+        for name in _ADDED:
+            if held[name] is None:
+                del held[name]
+        if self.model_sha256 is not None:
+            del held["model_source"]  # the file may be moved: its content counts
+        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 class Trial(_Strict):
@@ -62,8 +85,10 @@ class Trial(_Strict):
 
     ``validation_rmse`` is the RMSE of each validation domain in the target's unit; ``strategies`` are its summaries:
     mean, max, and discrepancy (max minus min). All are null in a failed trial, whose ``error`` says why.
+    ``train_rows`` are the rows whose error counts, after the limit, and ``train_sites`` the towers they come from.
     ``report`` and ``notes`` are the model's own words on the fit; ``peak_memory_mb`` is the process's most resident
-    memory during the trial, where the system tells it.
+    memory during the trial (10^6 bytes, the arrays of the split included), where the system tells it.
+    ``asked`` is the draw as optuna made it, in the profile tpe, to go on from.
     """
 
     number: int
@@ -73,11 +98,17 @@ class Trial(_Strict):
     fit_seconds: float
     predict_seconds: float = 0.0
     train_rows: int
+    train_sites: int | None = None
     peak_memory_mb: float | None = None
     report: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     validation_rmse: dict[str, float] = Field(default_factory=dict)
     strategies: dict[str, float] = Field(default_factory=dict)
+    asked: dict[str, Any] | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.fit_seconds + self.predict_seconds
 
 
 class Rows(_Strict):
@@ -90,6 +121,19 @@ class Rows(_Strict):
     train_sites: int
     validation_domains: int
     test_domains: int = 0
+
+
+class Member(_Strict):
+    """A run that an ensemble averages: its folder relative to the ensemble's, its hashes, its weight by selection.
+
+    ``predictions`` is the sha256 of each predictions file that was averaged, by selection.
+    """
+
+    path: str
+    model: str
+    config_hash: str
+    weights: dict[str, float]
+    predictions: dict[str, str]
 
 
 class RunState(_Strict):
@@ -107,6 +151,7 @@ class RunState(_Strict):
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str | None = None
+    members: tuple[Member, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
 
 
@@ -132,7 +177,8 @@ class RunFolder:
     Files
     -----
     ``run.json`` (state), ``scenario.yaml`` (the pinned scenario), ``trials/000.json`` (one per configuration, written
-    when it ends), ``models/000/`` (models some strategy has chosen), ``predictions-{strategy}.parquet``.
+    when it ends), ``models/000/`` (models some strategy has chosen), ``predictions-{strategy}.parquet``; ``.lock``
+    while a process works on it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -179,11 +225,8 @@ class RunFolder:
         if self.exists() and not overwrite:
             held = self.state()
             if held.config_hash != config.sha256:
-                old, new = held.config.model_dump(), config.model_dump()
-                changed = [f"{key} {old[key]!r} there, {new[key]!r} now" for key in old if old[key] != new[key]]
-                short = [text if len(text) < 100 else text[:97] + "..." for text in changed]
                 raise RunError(
-                    f"{self.path} holds a run of another configuration ({'; '.join(short[:2])}). "
+                    f"{self.path} holds a run of another configuration ({_changes(held.config, config)}). "
                     "Choose another --out, or replace it with --overwrite."
                 )
         elif self.path.exists() and (not self.path.is_dir() or any(not _is_ours(item) for item in self.path.iterdir())):
@@ -193,12 +236,66 @@ class RunFolder:
         """Start the run, or continue one of the same configuration; see :meth:`check`."""
         self.check(config, overwrite=overwrite)
         if self.exists() and not overwrite:
-            return self.state()
+            state = self.state()
+            return state.model_copy(update={"config": config})  # the same run; a model's file may have been moved
         if self.path.exists():
-            shutil.rmtree(self.path)
+            self._empty()
         state = RunState(config=config, config_hash=config.sha256, store=store, environment=environment())
         self.write_state(state)
         return state
+
+    def _empty(self) -> None:
+        """Remove everything but the lock, which this process may hold."""
+        for item in self.path.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item.name != LOCK_NAME:
+                item.unlink()
+
+    def lock(self) -> FileLock:
+        """Take the folder for this process, until it is released or the process ends (even by kill -9).
+
+        Raises
+        ------
+        RunError
+            If another process has it.
+        """
+        lock = FileLock(self.path / LOCK_NAME, self._busy())
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except DataError:
+                raise RunError(self._busy()) from None
+        return lock
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed process had half written; only under the lock."""
+        for path in sorted(self.path.rglob(".*.tmp"), reverse=True):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """:meth:`lock` for a block of code."""
+        lock = self.lock()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _busy(self) -> str:
+        return (
+            f"Another process is working on the run {self.path}. Wait until it has ended (the same command then goes "
+            "on where it stopped), or choose another --out."
+        )
+
+    def refuse_if_busy(self) -> None:
+        """Raise now if another process has the folder, before work is done in vain; see :meth:`lock`."""
+        if (self.path / LOCK_NAME).exists():
+            self.lock().release()
 
     def trials(self) -> dict[int, Trial]:
         """The finished trials by number."""
@@ -219,6 +316,15 @@ class RunFolder:
 
     def predictions_file(self, strategy: str) -> Path:
         return self.path / f"predictions-{strategy}.parquet"
+
+
+def _changes(there: RunConfig, now: RunConfig) -> str:
+    """What differs between two configurations, in words; at most two differences."""
+    if there.model == now.model and there.model_sha256 and now.model_sha256 and there.model_sha256 != now.model_sha256:
+        return f"the file of the model, {now.model_source}, has changed since"
+    old, new = there.model_dump(), now.model_dump()
+    changed = [f"{key} {old[key]!r} there, {new[key]!r} now" for key in old if old[key] != new[key]]
+    return "; ".join(text if len(text) < 100 else text[:97] + "..." for text in changed[:2])
 
 
 def _is_ours(item: Path) -> bool:

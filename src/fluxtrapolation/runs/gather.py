@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,9 @@ def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[st
         trials = folder.trials()
         for selection in _shown(state, selections):
             number = state.selection.get(selection)
-            params = trials[number].params if number is not None else {}
+            chosen = trials.get(number) if number is not None else None
+            params = chosen.params if chosen is not None else {}
+            peaks = [trial.peak_memory_mb for trial in trials.values() if trial.peak_memory_mb is not None]
             reason = state.error or (f"the run is {state.status}" if state.status != "complete" else None)
             rows.append(
                 {
@@ -146,13 +149,22 @@ def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[st
                     "test_rows": state.rows.test if state.rows else None,
                     "max_rows": config.max_rows,
                     "seconds": sum(state.seconds.values()) if state.seconds else None,
+                    "fit_seconds": round(chosen.fit_seconds, 2) if chosen is not None else None,
+                    "peak_memory_mb": max(peaks, default=None),
+                    "failed_configurations": sum(trial.status == "failed" for trial in trials.values()) or None,
                     "config": json.dumps(params) if params else None,
                     "reason": reason,
                 }
             )
     return pl.DataFrame(
         rows,
-        schema_overrides={"max_rows": pl.Int64, "seconds": pl.Float64, "config": pl.String, "reason": pl.String},
+        schema_overrides={
+            "max_rows": pl.Int64,
+            "seconds": pl.Float64,
+            "fit_seconds": pl.Float64,
+            "peak_memory_mb": pl.Float64,
+        }
+        | {"failed_configurations": pl.Int64, "config": pl.String, "reason": pl.String},
         infer_schema_length=None,
     )
 
@@ -163,24 +175,37 @@ def _shown_path(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
+def _command(folder: RunFolder, state: RunState, place: str | Path) -> str:
+    """The command that makes a run again."""
+    config = state.config
+    if state.members:
+        members = " ".join(_shown_path(os.path.normpath(folder.path / one.path)) for one in state.members)
+        words = [
+            f"fluxtrapolation ensemble {members}",
+            f"--name {config.model}" if config.model != "ensemble" else "",
+            f"--weights {config.weights}" if config.weights != "equal" else "",
+            f"--out {place}",
+        ]
+        return " ".join(word for word in words if word)
+    named = config.scenario in scenario_names()
+    words = [
+        f"fluxtrapolation train --store {_shown_path(state.store)}",
+        f"--scenario {config.scenario if named else folder.path / state.scenario_file}",
+        f"--target {config.target} --model {config.model_source or config.model} --profile {config.profile}",
+        f"--configurations {config.n_configurations}" if config.n_configurations > 1 else "",
+        f"--max-rows {config.max_rows}" if config.max_rows is not None else "",
+        f"--time-limit {config.time_limit:g}" if config.time_limit is not None else "",
+        f"--max-time {config.max_time:g}" if config.max_time is not None else "",
+        f"--seed {config.seed} --out {place}",
+    ]
+    return " ".join(word for word in words if word)
+
+
 def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | Path]) -> dict[str, Any]:
     from fluxtrapolation.data.manifest import utc_now
 
     first = states[0][1]
-    commands = []
-    for folder, state in states:
-        config = state.config
-        named = config.scenario in scenario_names()
-        words = [
-            f"fluxtrapolation train --store {_shown_path(state.store)}",
-            f"--scenario {config.scenario if named else folder.path / state.scenario_file}",
-            f"--target {config.target} --model {config.model} --profile {config.profile}",
-            f"--configurations {config.n_configurations}" if config.n_configurations > 1 else "",
-            f"--max-rows {config.max_rows}" if config.max_rows is not None else "",
-            f"--time-limit {config.time_limit:g}" if config.time_limit is not None else "",
-            f"--seed {config.seed} --out {places[0]}",
-        ]
-        commands.append(" ".join(word for word in words if word))
+    commands = [_command(folder, state, places[0]) for folder, state in states]
     # What a scenario lacks in the store is the same for all its runs: told once.
     notes = {
         f"{state.config.scenario if note.startswith('the store lacks') else folder.name}: {note}"

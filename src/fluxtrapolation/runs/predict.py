@@ -5,13 +5,17 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import FluxtrapolationWarning, RunError, did_you_mean, examples
-from fluxtrapolation.runs.folder import RunFolder
-from fluxtrapolation.runs.train import load_model, write_predictions
-from fluxtrapolation.scenarios import load_scenario, make_split
+from fluxtrapolation.runs.cells import load_model, spec_of_run
+from fluxtrapolation.runs.ensemble import average_members
+from fluxtrapolation.runs.finish import counted, predict_rows, write_predictions
+from fluxtrapolation.runs.folder import RunFolder, RunState
+from fluxtrapolation.scenarios import Part, load_scenario, make_split
 from fluxtrapolation.scenarios.scenario import PART_NAMES, PartName
 from fluxtrapolation.schema import SELECTIONS, pft_column
 
@@ -55,38 +59,53 @@ def predict_run(
         raise RunError(f"There is no part {part!r}.{did_you_mean(part, PART_NAMES)} Known: {', '.join(PART_NAMES)}.")
     if state.status != "complete":
         raise RunError(f"The run {folder.path} is {state.status}, not complete. Run 'fluxtrapolation train' again.")
+    if Path(out).suffix.lower() not in (".parquet", ".pq"):
+        raise RunError(f"Predictions are written as Parquet: --out {out} must end in .parquet.")
     opened = Store.of(store)
-    config = state.config
-    number = state.selection[selection]
-    known = {name for name in config.feature_names if name.startswith("PFT_")}
-    unseen = [name for name in opened.igbp_classes if pft_column(name) not in known]
+    _tell_unseen_classes(opened, state)
+    name: PartName = next(n for n in PART_NAMES if n == part)
+    rows, predicted = _predict_part(folder, state, opened, selection, name)
+    return write_predictions(
+        Path(out),
+        rows,
+        predicted,
+        config=state.config.model_copy(update={"store_hash": opened.data_hash}),
+        selection=selection,
+        params=folder.trials()[state.selection[selection]].params,
+    )
+
+
+def _tell_unseen_classes(store: Store, state: RunState) -> None:
+    known = {name for name in state.config.feature_names if name.startswith("PFT_")}
+    unseen = [name for name in store.igbp_classes if pft_column(name) not in known]
     if unseen:
         warnings.warn(
             f"The store has {len(unseen)} IGBP classes the model never saw: {examples(unseen)}. "
             "Their one-hot columns are all zero.",
             FluxtrapolationWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    name: PartName = next(n for n in PART_NAMES if n == part)
-    if Path(out).suffix.lower() not in (".parquet", ".pq"):
-        raise RunError(f"Predictions are written as Parquet: --out {out} must end in .parquet.")
+
+
+def _predict_part(
+    folder: RunFolder, state: RunState, store: Store, selection: str, part: PartName
+) -> tuple[Part, NDArray[np.float32]]:
+    """Predict the rows of a part: the same rows, in the same order, for every model."""
+    if state.members:
+        return average_members(
+            folder, state, selection, lambda one, of_one: _predict_part(one, of_one, store, selection, part)
+        )
+    config = state.config
     split = make_split(
-        opened,
+        store,
         load_scenario(folder.path / state.scenario_file),
         target=config.target,
-        parts=(name,),
+        sequences=spec_of_run(config).needs.sequences,
+        parts=(part,),
         features=config.feature_names,
     )
-    rows = getattr(split, name)
-    predicted = load_model(folder, number).predict(rows.X)
-    return write_predictions(
-        Path(out),
-        rows,
-        predicted,
-        config=config.model_copy(update={"store_hash": opened.data_hash}),
-        selection=selection,
-        params=folder.trials()[number].params,
-    )
+    whole: Part = getattr(split, part)
+    return counted(whole, predict_rows(load_model(folder, state.selection[selection], config), whole))
 
 
 def seasonal_cycle(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -1,220 +1,118 @@
-"""Random search of configurations and selection by validation domains."""
+"""The search of one run: what is tried next, what is on record, which models are kept, and when time is up."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fluxtrapolation.errors import ModelError, RunError
-from fluxtrapolation.files import as_os_error, plain_error
-from fluxtrapolation.models import FluxModel, ModelSpec
-from fluxtrapolation.runs.folder import RunFolder, Trial
-from fluxtrapolation.scenarios import Part
-from fluxtrapolation.schema import SELECTIONS
-
-TrialReport = Callable[[Trial, int], None]
+from fluxtrapolation.models import ModelSpec
+from fluxtrapolation.runs.folder import RunConfig, RunFolder, Trial
+from fluxtrapolation.runs.proposals import Proposal, profile_of, proposals
+from fluxtrapolation.runs.trial import TrialTask, best_trials
 
 
-@dataclass(frozen=True)
-class Profile:
-    """How much is tried: configurations and, for quick looks, a limit on train rows."""
+class Search:
+    """Tries every configuration that has no record yet; keeps the models that are best so far.
 
-    name: str
-    n_configurations: int
-    max_rows: int | None
+    Whoever runs the trials asks for the next with :meth:`next_task` and hands back what came of it with
+    :meth:`record`; several may be under way at once. Each trial is a record on disk the moment it ends, after its
+    model; so a killed search loses only what was running.
 
-
-PROFILES = {
-    # Ten configurations on all rows: the published protocol (BENCHMARK, section 3).
-    "paper": Profile("paper", 10, None),
-    "quick": Profile("quick", 2, 300_000),
-}
-
-
-def configurations(spec: ModelSpec, n: int, *, seed: int) -> list[dict[str, Any]]:
-    """Draw ``n`` configurations from a model's search space; one, empty, for a model without hyper-parameters.
-
-    The draw is optuna's RandomSampler with the given seed, so the first k of n do not depend on n.
+    Parameters
+    ----------
+    folder : RunFolder
+    spec : ModelSpec
+    config : RunConfig
+    jobs : int
+        Threads of a fit; 0 means all.
+    at_once : int
+        How many trials run at a time: by it the time spent before an interruption is divided.
     """
-    if spec.space is None:
-        return [{}]
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise ModelError(
-            f"Searching configurations of {spec.name} needs optuna: pip install 'fluxtrapolation[models]'."
-        ) from None
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [spec.space(study.ask()) for _ in range(n)]
+    def __init__(self, folder: RunFolder, spec: ModelSpec, config: RunConfig, *, jobs: int, at_once: int = 1) -> None:
+        self._folder, self._config, self._jobs = folder, config, jobs
+        self._proposals = proposals(profile_of(config.profile), spec, config.n_configurations, seed=config.seed)
+        self.trials = folder.trials()
+        self._todo = [n for n in range(len(self._proposals)) if n not in self.trials or not self._usable(n)]
+        self.kept = [trial for number, trial in self.trials.items() if number not in self._todo]
+        self._running: dict[int, Proposal] = {}
+        self._spent = sum(trial.seconds for trial in self.kept) / at_once
+        self._begin: float | None = None
+        self.out_of_time = False
 
+    @property
+    def total(self) -> int:
+        return len(self._proposals)
 
-def domain_rmse(y: NDArray[Any], predicted: NDArray[Any], codes: NDArray[np.int32], n_domains: int) -> NDArray[Any]:
-    """RMSE of each domain, shape (domains,), from one pass over the rows in float64."""
-    error = predicted.astype(np.float64) - y
-    square = np.bincount(codes, weights=error * error, minlength=n_domains)
-    return np.asarray(np.sqrt(square / np.bincount(codes, minlength=n_domains)))
+    @property
+    def is_done(self) -> bool:
+        return not self._running and (not self._todo or self.out_of_time)
 
-
-def strategies(rmse: NDArray[Any]) -> dict[str, float]:
-    """The three validation summaries of BENCHMARK, section 3; lower is better in each."""
-    return {"mean": float(rmse.mean()), "max": float(rmse.max()), "discrepancy": float(rmse.max() - rmse.min())}
-
-
-def best_trials(trials: dict[int, Trial]) -> dict[str, int]:
-    """The best trial of each strategy; the earliest of equals.
-
-    Raises
-    ------
-    RunError
-        If every configuration failed.
-    """
-    good = [trial for _, trial in sorted(trials.items()) if trial.status == "ok"]
-    if not good:
-        first = next(iter(trials.values())).error if trials else "none was tried"
-        raise RunError(f"All {len(trials)} configurations failed; the first: {first}")
-    return {name: min(good, key=lambda trial: trial.strategies[name]).number for name in SELECTIONS}
-
-
-def search(
-    folder: RunFolder,
-    spec: ModelSpec,
-    *,
-    train: Part,
-    validation: Part,
-    n_configurations: int,
-    seed: int,
-    n_jobs: int = 0,
-    time_limit: float | None = None,
-    report: TrialReport | None = None,
-) -> dict[str, int]:
-    """Try every configuration that has no record yet; keep the models that are best so far.
-
-    Each trial is a record on disk the moment it ends, after its model; so a killed search loses the running trial only.
-    The test part is never seen here.
-
-    Returns
-    -------
-    dict
-        Number of the best trial by strategy.
-    """
-    drawn = configurations(spec, n_configurations, seed=seed)
-    trials = folder.trials()
-    for number, params in enumerate(drawn):
-        kept = trials.get(number)
-        if kept is not None and _usable(folder, trials, number):
-            continue
-        trials[number] = _try(
-            folder,
-            spec,
-            number,
-            params,
-            train=train,
-            validation=validation,
-            seed=seed,
-            n_jobs=n_jobs,
-            time_limit=time_limit,
-        )
-        folder.write_trial(trials[number])
-        _drop_beaten(folder, trials)
-        if report is not None:
-            report(trials[number], len(drawn))
-    return best_trials(trials)
-
-
-def _usable(folder: RunFolder, trials: dict[int, Trial], number: int) -> bool:
-    """A finished trial need not be repeated, unless it failed or is a best one whose model is gone."""
-    if trials[number].status == "failed":
-        return False
-    if number not in best_trials(trials).values():
-        return True
-    return (folder.model_folder(number) / "model.json").is_file()
-
-
-def _try(
-    folder: RunFolder,
-    spec: ModelSpec,
-    number: int,
-    params: dict[str, Any],
-    *,
-    train: Part,
-    validation: Part,
-    seed: int,
-    n_jobs: int,
-    time_limit: float | None,
-) -> Trial:
-    begin = time.perf_counter()
-    try:
-        model = spec.build(**params)
-        if n_jobs and "n_jobs" in model.get_params():
-            model.set_params(n_jobs=n_jobs)
-        model.fit(
-            train.X,
-            train.y,
-            domains=train.domain_codes if spec.needs.domains else None,
-            eval_set=validation if spec.needs.validation else None,
-            feature_names=train.feature_names,
-            seed=seed,
-            time_limit=time_limit,
-        )
-        fitted = time.perf_counter()
-        rmse = domain_rmse(validation.y, model.predict(validation.X), validation.domain_codes, len(validation.domains))
-        ended = time.perf_counter()
-        if not np.isfinite(rmse).all():
-            raise RunError(f"{int((~np.isfinite(rmse)).sum())} of {len(rmse)} validation domains have no finite RMSE")
-    except Exception as error:  # noqa: BLE001 (a failing configuration is recorded and told; the search goes on)
-        return Trial(
+    def next_task(self) -> TrialTask | None:
+        """The next trial, from now on counted as running; None if there is none (for lack of time, or at all)."""
+        if not self._todo:
+            return None
+        left = self._time_left()
+        if self._todo[0] in self.trials and self.trials[self._todo[0]].status == "ok":
+            left = None  # a chosen model that is gone: without it there is no result
+        if left is not None and left <= 0:
+            self.out_of_time = True
+            return None
+        number = self._todo.pop(0)
+        proposal = self._proposals.propose(number, self.trials, self._running)
+        self._running[number] = proposal
+        limits = [limit for limit in (self._config.time_limit, left) if limit is not None]
+        return TrialTask(
             number=number,
-            params=params,
-            status="failed",
-            error=f"{type(error).__name__}: {error}",
-            fit_seconds=time.perf_counter() - begin,
-            train_rows=len(train),
+            proposal=proposal,
+            seed=self._config.seed,
+            max_rows=self._config.max_rows,
+            jobs=self._jobs,
+            time_limit=min(limits, default=None),
         )
-    # Outside the try: a disk that cannot take the model is no fault of the configuration.
-    _keep(model, folder, number)
-    return Trial(
-        number=number,
-        params=params,
-        status="ok",
-        fit_seconds=fitted - begin,
-        predict_seconds=ended - fitted,
-        train_rows=len(train),
-        report=model.report_,
-        notes=model.notes_,
-        validation_rmse=dict(zip(validation.domains, rmse.tolist(), strict=True)),
-        strategies=strategies(rmse),
-    )
 
+    def record(self, trial: Trial) -> None:
+        """Write down a trial that has ended, and remove models that no strategy would choose any more."""
+        self._running.pop(trial.number, None)
+        self.trials[trial.number] = trial
+        self._folder.write_trial(trial)
+        self._drop_beaten()
 
-def _keep(model: FluxModel, folder: RunFolder, number: int) -> None:
-    final = folder.model_folder(number)
-    temporary = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        model.save(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-    except Exception as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        known = as_os_error(error)
-        if known is None:
-            raise
-        raise plain_error(known, final) from error
+    def best(self) -> dict[str, int]:
+        """Number of the best trial by strategy; see :func:`best_trials`."""
+        return best_trials(self.trials)
 
+    def notes(self) -> list[str]:
+        """What a reader of the run must know of its search."""
+        tried = [trial for _, trial in sorted(self.trials.items())]
+        notes = [f"configuration {trial.number} failed: {trial.error}" for trial in tried if trial.status == "failed"]
+        if self.out_of_time:
+            notes.append(
+                f"time was up after {len(tried)} of {self.total} configurations "
+                f"(--max-time {self._config.max_time:g} s)"
+            )
+        return notes
 
-def _drop_beaten(folder: RunFolder, trials: dict[int, Trial]) -> None:
-    """Remove models that no strategy would choose any more."""
-    if not any(trial.status == "ok" for trial in trials.values()):
-        return
-    chosen = set(best_trials(trials).values())
-    for number in trials:
-        if number not in chosen:
-            shutil.rmtree(folder.model_folder(number), ignore_errors=True)
+    def _time_left(self) -> float | None:
+        """Seconds of the budget that are left; trials finished before an interruption count with their own seconds."""
+        if self._config.max_time is None:
+            return None
+        if self._begin is None:
+            self._begin = time.monotonic()
+        return self._config.max_time - self._spent - (time.monotonic() - self._begin)
+
+    def _usable(self, number: int) -> bool:
+        """A finished trial need not be repeated, unless it failed or is a best one whose model is gone."""
+        if self.trials[number].status == "failed":
+            return False
+        if number not in best_trials(self.trials).values():
+            return True
+        return (self._folder.model_folder(number) / "model.json").is_file()
+
+    def _drop_beaten(self) -> None:
+        if not any(trial.status == "ok" for trial in self.trials.values()):
+            return
+        chosen = set(best_trials(self.trials).values())
+        for number in self.trials:
+            if number not in chosen:
+                shutil.rmtree(self._folder.model_folder(number), ignore_errors=True)

@@ -3,7 +3,7 @@
 from fluxtrapolation.scenarios.design import DesignOptions, design, rule_names
 from fluxtrapolation.scenarios.part import Part, Split
 from fluxtrapolation.scenarios.scenario import Membership, Scenario, Years, load_scenario, scenario_names
-from fluxtrapolation.scenarios.split import make_split, site_roles
+from fluxtrapolation.scenarios.split import make_split, most_rows, site_roles
 from fluxtrapolation.scenarios.windows import WindowBatch, Windows
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "design",
     "load_scenario",
     "make_split",
+    "most_rows",
     "rule_names",
     "scenario_names",
     "site_roles",

@@ -79,8 +79,8 @@ class Part:
 
     def take(self, rows: NDArray[Any]) -> Part:
         """The part restricted to ``rows`` (indices or a boolean mask); sites and domains without rows are dropped."""
-        site_codes, sites = _compact(self.site_codes[rows], self.sites)
-        domain_codes, domains = _compact(self.domain_codes[rows], self.domains)
+        site_codes, sites = compact(self.site_codes[rows], self.sites)
+        domain_codes, domains = compact(self.domain_codes[rows], self.domains)
         return replace(
             self,
             X=np.ascontiguousarray(self.X[rows]),
@@ -115,7 +115,7 @@ class Part:
         if len(self) <= max_rows:
             return self
         counts = np.bincount(self.site_codes, minlength=len(self.sites))
-        quota = _share(counts, max_rows)
+        quota = shares(counts, max_rows)
         order = np.argsort(self.site_codes, kind="stable")
         ends = np.cumsum(counts)
         kept = []
@@ -123,9 +123,7 @@ class Part:
             if quota[code] == 0:
                 continue
             rows = order[ends[code] - counts[code] : ends[code]]
-            entropy = int.from_bytes(site.encode(), "big")
-            generator = np.random.default_rng([seed, entropy])
-            kept.append(generator.choice(rows, size=quota[code], replace=False, shuffle=False))
+            kept.append(site_stream(site, seed).choice(rows, size=quota[code], replace=False, shuffle=False))
         return self.take(np.sort(np.concatenate(kept)))
 
     def windows(self, *, length: int = 720, warmup: int = 168, stride: int | None = None) -> Windows:
@@ -199,7 +197,12 @@ class Split:
         return self.train, self.validation, self.test
 
 
-def _share(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+def site_stream(site: str, seed: int) -> np.random.Generator:
+    """The random stream of one site, so that its draws do not depend on the other sites."""
+    return np.random.default_rng([seed, int.from_bytes(site.encode(), "big")])
+
+
+def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """Divide ``total`` among groups in proportion to ``counts`` (largest remainder)."""
     exact = counts * (total / counts.sum())
     quota = np.floor(exact).astype(np.int64)
@@ -217,7 +220,8 @@ def unique_codes(key: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], 
     return present, position[key].astype(np.int32)
 
 
-def _compact(codes: NDArray[np.int32], labels: tuple[str, ...]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+def compact(codes: NDArray[np.int32], labels: tuple[str, ...]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """The codes numbered anew over the labels that occur, and those labels."""
     present, compacted = unique_codes(codes.astype(np.int64), len(labels))
     return compacted, tuple(labels[i] for i in present.tolist())
 

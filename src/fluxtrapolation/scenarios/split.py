@@ -285,6 +285,15 @@ def _capacity(record: SiteRecord, years: Years | None, keep_all: bool) -> int:
     return min(room, int((end - begin).astype(np.int64)))
 
 
+def most_rows(store: Store, scenario: Scenario, part: PartName) -> int:
+    """How many rows a part has at most, from the manifest alone; for plans and estimates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FluxtrapolationWarning)
+        membership = scenario.apply(store.site_ids, parts=(part,))
+    years = membership.years(part)
+    return sum(_capacity(store.record(site), years, part == "test") for site in getattr(membership, part))
+
+
 def site_roles(store: Store, scenario: Scenario) -> pl.DataFrame:
     """Every tower of the store with its role: site_id, name, lat, lon, igbp, role (one row per tower and part).
 

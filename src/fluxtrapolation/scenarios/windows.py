@@ -116,6 +116,82 @@ class Windows:
     def __len__(self) -> int:
         return len(self.start)
 
+    def scored_rows(self) -> NDArray[np.bool_]:
+        """The rows of the part whose error counts in at least one window, shape (n,)."""
+        edges = np.zeros(len(self.part) + 1, dtype=np.int64)
+        np.add.at(edges, self.start + self.score_from, 1)
+        np.add.at(edges, self.start + self.size, -1)
+        scored = np.cumsum(edges[:-1]) > 0
+        return scored if self.part.mask is None else scored & self.part.mask
+
+    def subsample(self, max_rows: int, *, seed: int) -> Windows:
+        """Whole windows drawn site by site until exactly ``max_rows`` rows are scored; each site keeps its share.
+
+        A row that several windows score counts once. In the last window of a site the hours beyond its share stay as
+        context but are masked. Hours outside the drawn windows are dropped from the part, whose rows and ``start`` are
+        numbered anew.
+
+        Parameters
+        ----------
+        max_rows : int
+        seed : int
+            Each site draws from its own stream, as in :meth:`Part.subsample`.
+
+        Returns
+        -------
+        Windows
+            ``self`` if it scores no more than ``max_rows`` rows.
+        """
+        from fluxtrapolation.scenarios.part import shares, site_stream
+
+        if max_rows < 1:
+            raise DataError(f"max_rows must be at least 1, not {max_rows}.")
+        available = self.scored_rows()
+        if int(available.sum()) <= max_rows:
+            return self
+        codes = self.part.site_codes
+        quota = shares(np.bincount(codes[available], minlength=len(self.part.sites)), max_rows)
+        of_site = codes[self.start]
+        mask = np.zeros(len(self.part), dtype=np.bool_)
+        chosen: list[int] = []
+        for code, site in enumerate(self.part.sites):
+            order = site_stream(site, seed).permutation(np.flatnonzero(of_site == code))
+            chosen += self._draw(order, int(quota[code]), available, mask)
+        return self._only(np.sort(np.asarray(chosen, dtype=np.int64)), mask)
+
+    def _draw(
+        self, order: NDArray[np.int64], quota: int, available: NDArray[np.bool_], mask: NDArray[np.bool_]
+    ) -> list[int]:
+        """Take windows in this order until ``quota`` new rows are marked in ``mask``."""
+        taken: list[int] = []
+        for window in order.tolist():
+            if quota == 0:
+                break
+            begin = int(self.start[window])
+            rows = np.arange(begin + int(self.score_from[window]), begin + int(self.size[window]))
+            new = rows[available[rows] & ~mask[rows]][:quota]
+            if len(new):
+                mask[new] = True
+                quota -= len(new)
+                taken.append(window)
+        return taken
+
+    def _only(self, chosen: NDArray[np.int64], mask: NDArray[np.bool_]) -> Windows:
+        """Some of the windows, over a part that holds no other hours."""
+        start, size = self.start[chosen], self.size[chosen]
+        edges = np.zeros(len(self.part) + 1, dtype=np.int64)
+        np.add.at(edges, start, 1)
+        np.add.at(edges, start + size, -1)
+        inside = np.cumsum(edges[:-1]) > 0
+        position = np.cumsum(inside) - 1
+        return replace(
+            self,
+            part=replace(self.part, mask=mask).take(np.flatnonzero(inside)),
+            start=position[start],
+            size=size,
+            score_from=self.score_from[chosen],
+        )
+
     def batch(self, which: NDArray[np.int64] | list[int] | slice) -> WindowBatch:
         """Gather some windows into arrays."""
         start, size, score_from = self.start[which], self.size[which], self.score_from[which]
