@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fluxtrapolation.data.satellite import join_covariates
+from fluxtrapolation.data.satellite import join_covariates, tidy
 from fluxtrapolation.data.satellite.composites import DATE, SCHEMA, period_days
 from fluxtrapolation.data.satellite.tidy import open_tidy
 from fluxtrapolation.data.store import Store
@@ -210,7 +211,9 @@ def test_one_date_does_not_tell_a_period(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str) -> None:
+def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tidy, "_PIECE", 1 << 16)
+    monkeypatch.setattr(tidy, "_PIECE_ROWS", 1 << 11)
     path = tmp_path / f"t[1]{suffix}"
     days = pl.date_range(dt.date(2000, 1, 1), dt.date(2020, 1, 1), "1d", eager=True)
     one = pl.DataFrame({"date": days, "value": np.linspace(0.1, 0.9, len(days))})
@@ -235,6 +238,59 @@ def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str) -> None:
     assert sorted(held) == ["EVI", "NIRv"] and opened.read("ZZ-Top") == {}
     for composites in held.values():
         assert composites.schema == SCHEMA and composites.select("date", "value").equals(one)
+
+
+@pytest.mark.parametrize("order", [["site", "date"], ["date", "site"], ["value"]])
+def test_pieces_are_the_whole_table_whatever_its_order(
+    tmp_path: Path, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a site that lie apart, quoted line ends, no end of the last line: cut anywhere, nothing changes."""
+    days = pl.date_range(dt.date(2015, 1, 1), dt.date(2015, 2, 9), "1d", eager=True)
+    draw = np.random.default_rng(5)
+    frame = pl.concat(
+        pl.DataFrame({"date": days, "value": draw.uniform(0, 1, len(days))}).with_columns(
+            site=pl.lit(site), variable=pl.lit(name), unit=pl.lit(unit), days=pl.lit(8)
+        )
+        for site in SITES
+        for name, unit in (("EVI", "1"), ("LST_Day", "degC"), ("other", None))
+    ).with_columns(
+        remark=pl.lit('a "quoted"\nline'), value=pl.when(pl.col("date") == days[3]).then(None).otherwise("value")
+    )
+    path = tmp_path / "t.csv"
+    path.write_bytes(frame.sort(order, maintain_order=True).write_csv().rstrip("\n").encode())
+    found = []
+    for piece in (1 << 22, 1000, 7):
+        monkeypatch.setattr(tidy, "_PIECE", piece)
+        opened = open_tidy(path, period=None)
+        assert opened.unused == ("other",) and opened.period_stated
+        found.append({site: opened.read(site) for site in SITES})
+    for site in SITES:
+        assert found[0][site]["EVI"].height == len(days) - 1
+        for other in found[1:]:
+            assert sorted(other[site]) == ["EVI", "LST_Day"]
+            assert all(other[site][name].equals(found[0][site][name]) for name in other[site])
+
+
+def test_a_bad_row_in_a_later_piece_is_counted_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "_PIECE", 1000)
+    path = tmp_path / "t.csv"
+    path.write_text("site,date,variable,value\n" + "A,2015-01-01,EVI,0.1\n" * 5000 + "A,x,EVI,1\nA,y,EVI,1\n")
+    with pytest.raises(DataError, match=r"2 of 5,002 rows have no usable date \(first: 'x' in row 5002\)"):
+        open_tidy(path, period=None)
+
+
+def test_the_temporary_file_of_a_table_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left in the folder for temporary files; where that folder cannot be used the message names it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    with pytest.raises(DataError, match="tmp cannot be written"):
+        open_tidy(composites_of(tmp_path / "t.csv", 16, 8), period=16)
+    (tmp_path / "tmp").mkdir()
+    opened = open_tidy(composites_of(tmp_path / "t.csv", 16, 8), period=16)
+    assert opened.read("AA-One")["EVI"].height == 8
+    del opened
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize(

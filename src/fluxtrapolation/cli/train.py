@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, err, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag, outside_stores
 
 if TYPE_CHECKING:
     from fluxtrapolation.runs import CellResult, Trial
@@ -34,7 +34,9 @@ def train(
         list[str],
         typer.Option("--model", help="See 'fluxtrapolation models'; may be given more than once.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the run folders.", show_default=False, callback=outside_stores)
+    ],
     profile: Annotated[
         ProfileName,
         typer.Option("--profile", help="paper: 10 configurations, all rows. quick: 2, at most 300,000 train rows."),
@@ -90,8 +92,7 @@ def train(
     else:
         emit_path(results[0].path if len(results) == 1 else out)
     if failed:
-        # Nothing came of it: the input was bad. Something came of it: a check failed.
-        raise typer.Exit(2 if len(failed) == len(results) else 1)
+        raise typer.Exit(DONE_IN_PART)
 
 
 def _names(given: list[str]) -> list[str]:
@@ -131,7 +132,10 @@ class _Told:
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     store: Annotated[Path, typer.Option("--store", help="Folder of the store.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Predictions to write (.parquet).", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Predictions to write (.parquet).", show_default=False, callback=outside_stores),
+    ],
     selection: Annotated[str, typer.Option("--selection", help="mean, max or discrepancy.")] = "mean",
     part: Annotated[str, typer.Option("--part", help="test, validation or train.")] = "test",
     json: JsonFlag = False,

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from fluxtrapolation.data.importers.csv_fetched import read_fetched
 from fluxtrapolation.data.importers.csv_header import Header, read_header
 from fluxtrapolation.data.importers.csv_problem import Problem, problems_of
 from fluxtrapolation.data.importers.csv_sources import Sources, read_sources
@@ -18,6 +19,9 @@ from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, did_you_mean, examples
 from fluxtrapolation.schema import COVARIATES, PFT_PREFIX, QC, SITE, TARGETS, TIME
+
+if TYPE_CHECKING:
+    from fluxtrapolation.data.fetch.lock import Pin
 
 _PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xlsx", ".xls", ".part", ".crdownload")
 _ORDINARY: Final = (TIME, "year", QC, SITE, *PLACES, *TARGETS, *COVARIATES)
@@ -39,6 +43,8 @@ class FolderPlan:
         ``SOURCES.json``.
     given : mapping of str to SiteFacts
         The user's site table.
+    fetched : mapping of str to Pin
+        What the lock file of ``data fetch`` says of the files.
     """
 
     files: Mapping[str, Path]
@@ -46,6 +52,7 @@ class FolderPlan:
     problems: tuple[Problem, ...]
     told: Sources | None
     given: Mapping[str, SiteFacts]
+    fetched: Mapping[str, Pin]
 
     def held(self) -> tuple[list[str], list[str], dict[str, str]]:
         """Targets and covariates of the store: those that most files hold. Third: those left out, and who has them.
@@ -71,7 +78,9 @@ class FolderPlan:
 
     def reader(self, targets: list[str], covariates: list[str], left_out: Mapping[str, str]) -> TowerReader:
         """What reads the files one by one."""
-        return TowerReader(self.headers, targets, covariates, left_out, self.given, load_sites(), self.told)
+        return TowerReader(
+            self.headers, targets, covariates, left_out, self.given, load_sites(), self.told, self.fetched
+        )
 
     def tell_columns(self, targets: list[str], covariates: list[str], left_out: Mapping[str, str]) -> None:
         """Warn of columns that are left out: those of some files only, and those that the schema does not know."""
@@ -117,7 +126,8 @@ def open_folder(folder: Path, *, sites: Sequence[str] | None, sites_table: str |
         except DataError as error:
             problems += problems_of(error, site)
     given = {} if sites_table is None else read_sites_table(sites_table)
-    return FolderPlan(files, headers, tuple(problems), read_sources(folder), given)
+    told, fetched = read_sources(folder), read_fetched(folder, files)
+    return FolderPlan(files, headers, tuple(problems), told, given, fetched)
 
 
 def _site_files(folder: Path, sites: Sequence[str] | None) -> tuple[dict[str, Path], list[Problem]]:
