@@ -234,3 +234,26 @@ def test_one_value_apart_is_another_tower(tmp_path: Path) -> None:
     apart = {**COLUMNS, "NEE_VUT_REF": COLUMNS["NEE_VUT_REF"] + np.where(np.arange(TIME.size) == 1500, 0.5, 0.0)}
     source = write(tmp_path / "in", {HH: TEXT, HAI: as_csv(TIME, apart)})
     assert said_of(source, tmp_path / "out") == []
+
+
+def test_what_fetch_keeps_beside_its_files(tmp_path: Path) -> None:
+    """A rejected file is never read, not even as the only one of its tower; lock file and notes are no matter."""
+    source = write(
+        tmp_path / "in",
+        {
+            HH: TEXT,
+            "fetch.lock.json": "{}",
+            f"{HAI}.part": TEXT[:99],
+            f"{HAI}.part.json": "{}",
+            f"rejected/{HAI}": TEXT,
+            f"rejected/{HAI}.reason.txt": "its sha256 is not the publisher's\n",
+        },
+    )
+    assert set(take_stock(source).files) == {"DE-Tha"}
+    (said,) = said_of(source, tmp_path / "out")
+    assert said == (
+        f"2 files of {source} are passed over: rejected by 'data fetch': 1 ({HAI}); unfinished downloads: 1 "
+        f"({HAI}.part). Why files were rejected stands in NAME.reason.txt beside them. Finish the downloads."
+    )
+    with pytest.raises(DataError, match="holds no half-hourly"):
+        take_stock(source / "rejected")

@@ -313,3 +313,27 @@ def test_tables_that_are_none(tmp_path: Path, content: str, message: str) -> Non
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         open_tidy(path, period=None)
+
+
+def test_a_quotation_mark_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line's end after it lies between quotes: neither time nor memory may run away."""
+    monkeypatch.setattr(tidy, "_PIECE", 1 << 16)
+    monkeypatch.setattr(tidy, "_LONGEST_ROW", 1 << 20)
+    rows = "DE-Hai,2018-01-01,EVI,0.3\n" * 60_000
+    (tmp_path / "t.csv").write_text(f'site,date,variable,value\n{rows}DE-Hai,2018-01-17,"EVI,0.3\n{rows}')
+    with pytest.raises(DataError, match=r"row that begins in line 60002 does not end within 1 MB, .* quotation mark"):
+        tidy.open_tidy(tmp_path / "t.csv", period=16)
+
+
+def test_quotation_marks_are_counted_once() -> None:
+    class Counted(bytes):
+        looked_at = 0
+
+        def count(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+            Counted.looked_at += (len(self) if end is None else end) - start
+            return super().count(sub, start, len(self) if end is None else end)
+
+    text = Counted(b'a,"b\n' + b"c,d\n" * 5_000)
+    assert tidy._end_of_rows(text) == 0
+    assert Counted.looked_at <= 2 * len(text)
+    assert tidy._end_of_rows(b'a,b\nc,"d\ne"\nf,"g\nh') == 12

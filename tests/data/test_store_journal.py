@@ -243,3 +243,56 @@ def test_a_disk_that_is_full_at_the_journal_costs_that_tower_only(
     add(made, SITES[2:3])
     assert set(quiet(as_killed(made, tmp_path / "copy")).site_ids) == {SITES[0], SITES[2]}
     made.close()
+
+
+class TestReplacedAndLost:
+    def test_killed_while_a_tower_is_replaced(
+        self, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The new file stands, its line is not written yet: nobody may take it for what the manifest describes."""
+        made = opened(whole)
+        real, kept = made._note, tmp_path / "copy"
+
+        def killed(*rest: Any, **named: Any) -> None:
+            as_killed(made, kept)
+            real(*rest, **named)
+
+        monkeypatch.setattr(made, "_note", killed)
+        made.add(tiny_record("AA-One"), tiny_frame("AA-One", hours=24))
+        made.close()
+        assert set(quiet(kept).site_ids) == set(SITES) - {"AA-One"} and not quiet(kept).manifest.complete
+        finish(kept)  # the tower is read again
+        assert Store(kept).verify() == []
+        assert Store(kept).record("AA-One").hours == 48
+        assert quiet(whole).record("AA-One").hours == 24
+
+    def test_a_replacement_that_cannot_be_written_leaves_the_old_tower(
+        self, whole: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = opened(whole)
+
+        def full(*_: Any) -> None:
+            raise DataError("The disk is full")
+
+        monkeypatch.setattr(writer, "write_bytes_atomic", full)
+        with pytest.raises(DataError, match="disk is full"):
+            made.add(tiny_record("AA-One"), tiny_frame("AA-One", hours=24))
+        monkeypatch.undo()
+        made.finish()
+        assert Store(whole).verify() == [] and Store(whole).record("AA-One").hours == 48
+
+    @pytest.mark.parametrize("damage", ["gone", "cut"])
+    def test_a_lost_file_is_read_again(self, whole: Path, damage: str) -> None:
+        identity, file = Store(whole).data_hash, whole / "sites" / "BB-Two.parquet"
+        if damage == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[:-1])
+        with pytest.warns(
+            FluxtrapolationWarning, match=r"has lost the files of 1 of its 4 towers: BB-Two\. Those that"
+        ):
+            made = opened(whole)
+        assert made.done == set(SITES) - {"BB-Two"} and not made.complete
+        made.close()
+        finish(whole)
+        assert Store(whole).verify() == [] and Store(whole).data_hash == identity

@@ -160,9 +160,12 @@ class Manifest(_Strict):
 class Change(_Strict):
     """What a line of the journal adds to a manifest.
 
-    ``sites`` replace those of their name and end their failure; ``forget_failures`` comes before ``failures``.
+    ``sites`` replace those of their name and end their failure; ``forget_failures`` comes before ``failures``. A tower
+    is ``withdrawn`` before its file is replaced: killed in between, the store must not say of the new file what was
+    true of the old one.
     """
 
+    withdrawn: tuple[str, ...] = ()
     sites: dict[str, SiteEntry] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
     forget_failures: bool = False
@@ -171,6 +174,8 @@ class Change(_Strict):
         """The manifest with the change, unfinished; its tables of sites and failures are changed in place."""
         if self.forget_failures:
             manifest.failures.clear()
+        for site in self.withdrawn:
+            manifest.sites.pop(site, None)
         for site in self.sites:
             manifest.failures.pop(site, None)
         manifest.sites.update(self.sites)
@@ -324,13 +329,16 @@ def _with_journal(folder: Path, manifest: Manifest, lines: Sequence[dict[str, An
             change = Change.model_validate(line)
         except (ValidationError, DataError):
             continue  # of another version: the tower is read again
-        present = {site: entry for site, entry in change.sites.items() if _is_there(folder, entry)}
+        present = {site: entry for site, entry in change.sites.items() if has_file(folder, entry)}
         manifest = change.model_copy(update={"sites": present}).apply(manifest)
     return manifest
 
 
-def _is_there(folder: Path, entry: SiteEntry) -> bool:
-    """Whether a tower's file has its size; after a power failure the line may be on the disk and the file not."""
+def has_file(folder: Path, entry: SiteEntry) -> bool:
+    """Whether a tower's file is there and has its size.
+
+    After a power failure its line in the journal may be on the disk, and the file not.
+    """
     try:
         return (folder / entry.file).stat().st_size == entry.bytes
     except OSError:

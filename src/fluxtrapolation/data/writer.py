@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,13 +38,14 @@ from fluxtrapolation.data.manifest import (
     SiteRecord,
     Source,
     differences,
+    has_file,
     open_manifest,
     utc_now,
     warn_if_changed,
     write_manifest,
 )
 from fluxtrapolation.data.store import Store, site_table, store_schema
-from fluxtrapolation.errors import DataError, examples
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
 from fluxtrapolation.files import need_outside_stores, write_bytes_atomic
 from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME
 
@@ -136,11 +138,26 @@ class StoreWriter:
             held = self._successor(fresh)
         else:
             held = self._same_store(fresh)
-        if held is None or held.journaled or held.checksum is None:
-            self._save(fresh if held is None else held.manifest)
+        manifest = fresh if held is None else self._without_lost(held.manifest)
+        if held is None or held.journaled or held.checksum is None or manifest is not held.manifest:
+            self._save(manifest)
         else:
             self._journal = Journal(self._folder, held.checksum)
-        return fresh if held is None else held.manifest
+        return manifest
+
+    def _without_lost(self, held: Manifest) -> Manifest:
+        """The manifest without towers whose files were removed or cut, so that they are read again."""
+        lost = sorted(site for site, entry in held.sites.items() if not has_file(self._folder, entry))
+        if not lost:
+            return held
+        warnings.warn(
+            f"{self.path} has lost the files of {len(lost)} of its {len(held.sites)} towers: {examples(lost)}. Those "
+            "that this run was asked for are read again; the others are no longer in the store.",
+            FluxtrapolationWarning,
+            stacklevel=5,
+        )
+        kept = {site: entry for site, entry in held.sites.items() if site not in set(lost)}
+        return held.model_copy(update={"sites": kept, "complete": False})
 
     def _save(self, manifest: Manifest) -> None:
         """Write the manifest whole; the journal begins anew."""
@@ -178,7 +195,10 @@ class StoreWriter:
         """Let another writer come. What was added stays; :meth:`finish` does this as well."""
         with self._lock:
             if self._journal is not None and self._journal.begun and not self._closed:
-                with suppress(DataError):  # a full disk has been told; the journal says what was done
+                with (
+                    suppress(DataError),
+                    writing(self.path),
+                ):  # a full disk has been told; the journal says what was done
                     self._save(self.manifest)
                 self._journal.close()
             self._closed = True
@@ -256,6 +276,7 @@ class StoreWriter:
         )
         content = buffer.getvalue()
         name = f"{SITES_FOLDER}/{site}.parquet"
+        self._withdraw(site)
         write_bytes_atomic(self._folder / name, content)
         entry = SiteEntry(
             record=full,
@@ -286,6 +307,7 @@ class StoreWriter:
             If the file is missing or not what ``entry`` says, or the disk is full; the site is then absent.
         """
         name = f"{SITES_FOLDER}/{entry.record.site_id}.parquet"
+        self._withdraw(entry.record.site_id)
         copy_file(path, self._folder / name, sha256=entry.sha256, link=link)
         # To wait for the disk takes longer than to copy a small file once more, after a power failure.
         self._note(Change(sites={entry.record.site_id: entry.model_copy(update={"file": name})}), sync=False)
@@ -336,6 +358,18 @@ class StoreWriter:
                 self._folder = place
         self.close()
         return Store(self.path)
+
+    def _withdraw(self, site: str) -> None:
+        """Before a tower's file is replaced: whoever opens the store after a kill in between does not see the tower.
+
+        The manifest in memory keeps it: if the new file cannot be written, the old one is there still.
+        """
+        with self._lock:
+            if site not in self.manifest.sites or self._closed or self._journal is None:
+                return
+            with writing(self.path):
+                self._journal.append(Change(withdrawn=(site,)).model_dump(mode="json", exclude_defaults=True))
+            self.manifest = self.manifest.model_copy(update={"complete": False})
 
     def _note(self, change: Change, *, sync: bool = True) -> None:
         """Write a change into the journal, then into the manifest that is held in memory."""

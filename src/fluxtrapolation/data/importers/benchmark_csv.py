@@ -208,7 +208,7 @@ def _source(
 def _already_there(writer: StoreWriter, site: str, path: Path) -> bool:
     """Whether the store holds the site as its file is now; a store of before hashes were kept is believed."""
     entry = writer.manifest.sites.get(site)
-    if entry is None or site in writer.manifest.failures:
+    if entry is None:
         return False
     with reading(path):
         return entry.source_sha256 in (None, sha256_of(path))

@@ -15,6 +15,7 @@ from fluxtrapolation.data.importers.csv_problem import Problem, problems_of
 from fluxtrapolation.data.importers.csv_sources import Sources, read_sources
 from fluxtrapolation.data.importers.csv_table import PLACES
 from fluxtrapolation.data.importers.csv_tower import TowerReader
+from fluxtrapolation.data.importers.fluxnet_leftovers import PACKED, UNFINISHED
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, did_you_mean, examples
@@ -23,7 +24,7 @@ from fluxtrapolation.schema import COVARIATES, PFT_PREFIX, QC, SITE, TARGETS, TI
 if TYPE_CHECKING:
     from fluxtrapolation.data.fetch.lock import Pin
 
-_PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xlsx", ".xls", ".part", ".crdownload")
+_NOT_READ: Final = (*PACKED, *UNFINISHED, ".zip", ".xlsx", ".xls")
 _ORDINARY: Final = (TIME, "year", QC, SITE, *PLACES, *TARGETS, *COVARIATES)
 
 
@@ -141,14 +142,15 @@ def _site_files(folder: Path, sites: Sequence[str] | None) -> tuple[dict[str, Pa
         # Hidden files are other programs' (macOS writes ._DE-Hai.csv beside every file on foreign disks).
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     tables = [path for path in entries if path.suffix.casefold() == ".csv"]
-    packed = [path.name for path in entries if path.suffix.casefold() in _PACKED]
+    packed = [path.name for path in entries if path.suffix.casefold() in _NOT_READ]
     if not tables:
         also = f" It holds {examples(packed)}: unpack them." if packed else ""
         raise DataError(f"{folder} holds no .csv file. Give the folder with one {{site}}.csv per tower.{also}")
     if packed:
+        counted = f"1 file of {folder} is" if len(packed) == 1 else f"{len(packed)} files of {folder} are"
         warnings.warn(
-            f"{len(packed)} files of {folder} are packed, workbooks or unfinished downloads and are not read: "
-            f"{examples(packed)}.",
+            f"{counted} not read: {examples(packed)}. "
+            "Unpack what is packed, save workbooks as CSV, finish the downloads.",
             FluxtrapolationWarning,
             stacklevel=5,
         )

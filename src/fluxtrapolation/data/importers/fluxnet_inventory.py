@@ -10,7 +10,7 @@ from typing import Final
 
 from fluxtrapolation.data.importers.fluxnet_bif import read_bif
 from fluxtrapolation.data.importers.fluxnet_csv import DataFile
-from fluxtrapolation.data.importers.fluxnet_leftovers import Leftovers, packed_hint
+from fluxtrapolation.data.importers.fluxnet_leftovers import REASON, Leftovers, kept_by_fetch, packed_hint
 from fluxtrapolation.data.importers.fluxnet_names import (
     EXAMPLE,
     FluxnetName,
@@ -162,7 +162,10 @@ def _tables_beside(file: Path) -> list[Path]:
 
 
 def _walk(folder: Path, leftovers: Leftovers) -> list[Path]:
-    """CSV files and archives below a folder, in order; links to folders are not followed. Hidden ones do not count."""
+    """CSV files and archives below a folder, in order; links to folders are not followed. Hidden ones do not count.
+
+    Nor does what ``data fetch`` keeps beside its files; what it rejected is never read.
+    """
     found: list[Path] = []
 
     def closed(error: OSError) -> None:
@@ -178,8 +181,11 @@ def _walk(folder: Path, leftovers: Leftovers) -> list[Path]:
                 if not (here / name).is_symlink():
                     leftovers.add("deep", here / name)
             folders.clear()
-        for name in sorted(name for name in names if name[0] != "."):
-            if name.casefold().endswith((".csv", ".zip", ".xlsx", ".xls")):
+        there = frozenset(names)
+        for name in sorted(name for name in names if name[0] != "." and not kept_by_fetch(name, there)):
+            if f"{name}{REASON}" in there:
+                leftovers.add("rejected", here / name)
+            elif name.casefold().endswith((".csv", ".zip", ".xlsx", ".xls")):
                 found.append(here / name)
             else:
                 leftovers.add_file(here / name)

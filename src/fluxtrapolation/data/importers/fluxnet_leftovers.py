@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,18 +15,22 @@ from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
 from fluxtrapolation.schema import QC, TIME
 
 PACKED: Final = (".gz", ".tgz", ".tar", ".bz2", ".xz", ".zst", ".7z", ".rar")
-_UNFINISHED: Final = (".part", ".crdownload", ".download", ".tmp")
+UNFINISHED: Final = (".part", ".crdownload", ".download", ".tmp")
+REASON: Final = ".reason.txt"
+"""End of the note that ``data fetch`` puts beside a file it rejected."""
+_FETCH: Final = ("fetch.lock.json", ".part.json")
 _KINDS: Final = {
+    "rejected": ("rejected by 'data fetch'", f"Why files were rejected stands in NAME{REASON} beside them."),
     "packed": ("packed otherwise than as zip", "Unpack the packed ones (gunzip NAME.csv.gz, tar -xf NAME.tar.gz)."),
     "unfinished": ("unfinished downloads", "Finish the downloads."),
-    "benchmark": ("benchmark CSV files", "Read those with --format benchmark-csv into another store."),
-    "table": ("tables of other names", f"FLUXNET files are named as {EXAMPLE}."),
+    "benchmark": ("benchmark CSV files", "Read benchmark files with --format benchmark-csv into another store."),
+    "table": ("tables of other names", f"FLUXNET tables are read if they are named as {EXAMPLE}."),
     "zip": ("archives without any FLUXNET file", ""),
     "alone": ("FLUXNET files of towers without a half-hourly, hourly or daily one", "Fetch their FULLSET archives."),
     "other": ("of other kinds", ""),
-    "link": ("links to folders", "Give such a folder itself as SOURCE."),
-    "deep": ("folders too far below", "Give such a folder itself as SOURCE."),
-    "closed": ("folders that may not be read", "Make it readable."),
+    "link": ("links to folders", "Give a linked or deep folder itself as SOURCE."),
+    "deep": ("folders too far below", "Give a linked or deep folder itself as SOURCE."),
+    "closed": ("folders that may not be read", "Make the closed folders readable."),
 }
 """What is said of each kind, and the fix; in the order in which they are told."""
 _FOLDERS: Final = ("link", "deep", "closed")
@@ -47,7 +51,7 @@ class Leftovers:
         suffix = path.suffix.casefold()
         if suffix in PACKED:
             self.add("packed", path)
-        elif suffix in _UNFINISHED:
+        elif suffix in UNFINISHED:
             self.add("unfinished", path)
         elif suffix == ".zip":
             self.add("zip", path)
@@ -72,6 +76,13 @@ class Leftovers:
             FluxtrapolationWarning,
             stacklevel=3,
         )
+
+
+def kept_by_fetch(name: str, beside: Collection[str]) -> bool:
+    """Whether a file is one of those that ``data fetch`` keeps beside its downloads, of no matter to an importer."""
+    if name.endswith(REASON):
+        return name.removesuffix(REASON) in beside
+    return name.endswith(_FETCH)
 
 
 def packed_hint(files: Iterable[Path]) -> str:

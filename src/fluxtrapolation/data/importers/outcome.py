@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from fluxtrapolation.errors import FluxtrapolationWarning, examples
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
 from fluxtrapolation.schema import TIME
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ def _equal(groups: Sequence[tuple[str, ...]], key: Callable[[str], object]) -> l
 
 def _fingerprint(store: Store, site: str, columns: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for column in store.read_site(site, columns).iter_columns():
+    try:
+        frame = store.read_site(site, columns)
+    except DataError:  # damaged since an earlier import: 'data verify' tells; the import itself is done
+        return site
+    for column in frame.iter_columns():
         digest.update(column.to_physical().to_numpy().tobytes())
     return digest.hexdigest()

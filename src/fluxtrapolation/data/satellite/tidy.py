@@ -33,6 +33,8 @@ _BEGIN: Final = 4096
 """Bytes that tell an empty file and a web page."""
 _PIECE: Final = 4 << 20
 """Bytes of text that are read at a time."""
+_LONGEST_ROW: Final = 4 * _PIECE
+"""Bytes within which a row must end."""
 _PIECE_ROWS: Final = 100_000
 
 
@@ -125,22 +127,42 @@ def _pieces(path: Path) -> Iterator[pl.DataFrame]:
 
 
 def _text_pieces(path: Path) -> Iterator[bytes]:
-    """A text in pieces of whole rows, each under the header. A line's end between quotes is none of a row."""
+    """A text in pieces of whole rows, each under the header. A line's end between quotes is none of a row.
+
+    Raises
+    ------
+    DataError
+        If a row has no end, so that the memory would have to hold the rest of the table.
+    """
     with reading(path), path.open("rb") as handle:
         header = handle.readline()
         rest = b""
-        alone = True
+        lines = 1
         while block := handle.read(_PIECE):
             rest += block
-            cut = rest.rfind(b"\n") + 1
-            while cut and rest.count(b'"', 0, cut) % 2:
-                cut = rest.rfind(b"\n", 0, cut - 1) + 1
+            cut = _end_of_rows(rest)
+            if not cut and len(rest) > _LONGEST_ROW:
+                raise DataError(
+                    f"{path}: the row that begins in line {lines + 1} does not end within {_LONGEST_ROW >> 20} MB, as "
+                    "where a quotation mark is never closed. Remove the mark, or fetch the table again."
+                )
             if cut:
-                alone = False
                 yield header + rest[:cut]
+                lines += rest.count(b"\n", 0, cut)
                 rest = rest[cut:]
-        if rest or alone:
+        if rest or lines == 1:
             yield header + rest
+
+
+def _end_of_rows(text: bytes) -> int:
+    """Where the last whole row of a text ends, which begins with one; 0 if none does."""
+    cut = text.rfind(b"\n") + 1
+    inside = text.count(b'"', 0, cut) % 2
+    while cut and inside:
+        before = text.rfind(b"\n", 0, cut - 1) + 1
+        inside ^= text.count(b'"', before, cut) % 2  # each mark is counted once, however many lines there are
+        cut = before
+    return cut
 
 
 @contextmanager
