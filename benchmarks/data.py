@@ -3,6 +3,7 @@
     python benchmarks/data.py [--folder CSV_FOLDER] [--profile published|small] [--cores 2] [--repeats 3]
     python benchmarks/data.py --scale          # three times the towers, three times the years: time grows, memory not
     python benchmarks/data.py --kills 20       # kill -9 at random moments, run again, compare every byte
+    python benchmarks/data.py --kills 20 --door fluxnet    # the same with archives of hourly FLUXNET files
 
 Without --folder the towers are simulated and exported first (not timed). The bound is a bare ``polars.read_csv`` of
 every file, with the same cores and threads, its result thrown away: no check, no hash, nothing written.
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +86,9 @@ def timed(words: list[str], cores: int, *, may_fail: bool = False) -> tuple[floa
 
 
 def importing(folder: Path, out: Path, jobs: int) -> list[str]:
+    kind = "benchmark-csv" if any(folder.glob("*.csv")) else "fluxnet"
     words = ["-m", "fluxtrapolation.cli.main", "data", "import", str(folder), "--out", str(out)]
-    return [*words, "--format", "benchmark-csv", "--jobs", str(jobs), "--json"]
+    return [*words, "--format", kind, "--jobs", str(jobs), "--json"]
 
 
 def make_folder(place: Path, profile: str, *, sites: int | None = None, years: tuple[int, int] | None = None) -> Path:
@@ -97,6 +100,45 @@ def make_folder(place: Path, profile: str, *, sites: int | None = None, years: t
         place / "world", profile="published" if profile == "published" else "small", sites=sites, years=years
     )
     return export_benchmark_csv(world, place / "csv")
+
+
+def make_archives(place: Path, *, sites: int) -> Path:
+    """Simulate towers and pack each as an archive of an hourly FLUXNET file and its BIF table."""
+    import numpy as np
+    import polars as pl
+
+    from fluxtrapolation.data.synthetic import write_world
+
+    world = write_world(place / "world", profile="small", sites=sites)
+    folder = place / "archives"
+    folder.mkdir()
+    for site, record in ((site, world.record(site)) for site in world.site_ids):
+        frame = world.read_site(site)
+        stamp = pl.col("time").dt.strftime("%Y%m%d%H%M")
+        end = (pl.col("time") + pl.duration(hours=1)).dt.strftime("%Y%m%d%H%M")
+        flag = pl.when(pl.col("qc_mask") == 1).then(0).otherwise(3)
+        table = frame.select(
+            stamp.alias("TIMESTAMP_START"),
+            end.alias("TIMESTAMP_END"),
+            *(pl.col(name).alias(f"{name}_F") for name in ("TA", "VPD", "SW_IN")),
+            pl.col("NEE").fill_nan(None).fill_null(-9999.0).alias("NEE_VUT_REF"),
+            flag.alias("NEE_VUT_REF_QC"),
+            pl.col("GPP").fill_nan(None).fill_null(-9999.0).alias("GPP_NT_VUT_REF"),
+        )
+        years = np.unique(frame["time"].dt.year().to_numpy())[[0, -1]]
+        name = f"FLX_{site}_FLUXNET2015_{{}}_{years[0]}-{years[1]}_1-4"
+        facts = {
+            "LOCATION_LAT": record.lat,
+            "LOCATION_LONG": record.lon,
+            "IGBP": record.igbp,
+            "UTC_OFFSET": record.utc_offset_h,
+        }
+        rows = [f"{site},{number},GRP,{key},{value}" for number, (key, value) in enumerate(facts.items())]
+        with zipfile.ZipFile(folder / f"{name.format('FULLSET')}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name.format('FULLSET_HR')}.csv", table.write_csv())
+            bif = "\n".join(["SITE_ID,GROUP_ID,VARIABLE_GROUP,VARIABLE,DATAVALUE", *rows, ""])
+            archive.writestr(f"{name.format('BIF')}.csv", bif)
+    return folder
 
 
 def linked(folder: Path, place: Path, *, copies: int = 1, limit: int | None = None) -> Path:
@@ -161,6 +203,8 @@ def fingerprint(out: Path) -> tuple[dict[str, str], str]:
 
 def kill_and_repeat(folder: Path, cores: int, moments: int, seed: int) -> dict[str, Any]:
     """Kill imports at random moments, run them again, and compare with one that was left alone."""
+    from fluxtrapolation.data.manifest import read_manifest
+
     draw = random.Random(seed)
     complete, early, done_before = 0, 0, []
     with tempfile.TemporaryDirectory() as place:
@@ -176,8 +220,8 @@ def kill_and_repeat(folder: Path, cores: int, moments: int, seed: int) -> dict[s
             except subprocess.TimeoutExpired:
                 os.killpg(run.pid, signal.SIGKILL)
                 run.wait()
-            manifest = out / "manifest.json"
-            done_before.append(len(json.loads(manifest.read_text())["sites"]) if manifest.exists() else 0)
+            there = (out / "manifest.json").exists()
+            done_before.append(len(read_manifest(out)[0].sites) if there else 0)  # with the journal
             timed(importing(folder, out, cores), cores)
             complete += fingerprint(out) == want
     return {
@@ -214,10 +258,17 @@ def main() -> int:
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--kills", type=int, default=0, metavar="N")
     parser.add_argument("--kill-towers", type=int, default=60, help="towers of the imports that are killed")
+    parser.add_argument("--door", choices=("benchmark-csv", "fluxnet"), default="benchmark-csv", help="with --kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.door == "fluxnet" and not options.kills:
+        parser.error("--door fluxnet goes with --kills")
     with tempfile.TemporaryDirectory() as place:
+        if options.door == "fluxnet":
+            folder = options.folder or make_archives(Path(place), sites=options.kill_towers)
+            result = kill_and_repeat(folder, options.cores, options.kills, options.seed)
+            return _told(result, options)
         folder = options.folder or make_folder(Path(place), options.profile)
         if options.kills:
             few = linked(folder, Path(place) / "few", limit=options.kill_towers)
@@ -226,6 +277,10 @@ def main() -> int:
             result = scale(folder, options.cores, Path(place))
         else:
             result = measure(folder, options.cores, options.repeats)
+    return _told(result, options)
+
+
+def _told(result: dict[str, Any], options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result))
     else:

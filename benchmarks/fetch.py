@@ -213,9 +213,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         if not options.no_kill:
             result["kill"] = kills(options, Path(folder))
+    broken = "kill" in result and result["kill"]["whole"] != result["kill"]["kills"]
     if options.json:
         print(json.dumps(result))
-        return 0
+        return int(broken)
     if "throughput" in result:
         t = result["throughput"]
         print(f"{t['files']} files, {t['mb']} MB, {t['jobs']} at once: fetch {t['fetch_mb_per_s']} MB/s", end="")
@@ -228,7 +229,7 @@ def main() -> int:
         )
         print(f", {k['resumed_downloads']} with partial files to go on from)")
         print(f"  undisturbed {k['undisturbed_s']} s; killed at {k['moments_s']} s")
-    return 0
+    return int(broken)
 
 
 if __name__ == "__main__":

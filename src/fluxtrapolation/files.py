@@ -9,8 +9,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from fluxtrapolation.errors import DataError
+
+MANIFEST_NAME: Final = "manifest.json"
+STORE_FORMAT: Final = "fluxtrapolation-store"
+_HEAD_BYTES: Final = 4096
+"""Where in a manifest its format stands: it is the first entry."""
 
 
 @contextmanager
@@ -73,3 +79,34 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file, hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder has the manifest of a store, by its first lines alone."""
+    try:
+        with (folder / MANIFEST_NAME).open("rb") as handle:
+            return STORE_FORMAT.encode() in handle.read(_HEAD_BYTES)
+    except OSError:
+        return False
+
+
+def need_outside_stores(path: Path, given: Path | None = None) -> None:
+    """Refuse to write into a store: the folder is the store's alone, and what else lies there is lost or in the way.
+
+    Parameters
+    ----------
+    path : Path
+        What is to be written, file or folder; links are followed.
+    given : Path, optional
+        How the person wrote it, for the message.
+
+    Raises
+    ------
+    DataError
+        If it is a store, or lies in one.
+    """
+    place = path.resolve()
+    for folder in (place, *place.parents):
+        if is_store(folder):
+            word = "is a store" if folder == place and given is None else f"lies in the store {folder}"
+            raise DataError(f"{given or path} {word}; only its importer writes there. Choose another --out beside it.")

@@ -178,6 +178,30 @@ def test_a_repaired_file_is_read_when_the_import_is_run_again(store: Store, tmp_
     assert made.manifest.failures == {}
 
 
+@pytest.mark.parametrize("damage", ["gone", "spoilt"])
+def test_a_damaged_store_and_towers_alike(store: Store, tmp_path: Path, damage: str) -> None:
+    """The same import again restores a lost file; what it compares at the end never spoils it."""
+    folder = export_benchmark_csv(store, tmp_path / "csv")
+    (folder / "XX-Cop.csv").write_bytes((folder / "DE-Hai.csv").read_bytes())
+    alike = "2 towers hold the same values under different names: DE-Hai = XX-Cop"
+    with pytest.warns(FluxtrapolationWarning, match=alike):
+        import_towers(folder, tmp_path / "out")
+    file = tmp_path / "out" / "sites" / "XX-Cop.parquet"
+    size = file.stat().st_size
+    file.unlink()
+    if damage == "spoilt":
+        file.write_bytes(bytes(size))
+    with pytest.warns(FluxtrapolationWarning) as caught:
+        made = import_towers(folder, tmp_path / "out")
+    told = "\n".join(str(one.message) for one in caught)
+    if damage == "gone":
+        assert "has lost the files of 1 of its 3 towers: XX-Cop" in told and alike in told
+        assert "2 towers were already in the store" in told and made.verify() == []
+    else:
+        assert "3 towers were already in the store" in told and alike not in told
+        assert made.verify() == ["sites/XX-Cop.parquet: sha256 differs from the manifest (the content has changed)"]
+
+
 def test_a_failure_is_told_only_by_the_import_that_met_it(store: Store, tmp_path: Path) -> None:
     folder = export_benchmark_csv(store, tmp_path / "csv")
     _spoil(folder, "DE-Hai", "duplicate")

@@ -7,6 +7,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,11 +16,21 @@ from hypothesis import strategies as st
 
 from fluxtrapolation import __version__
 from fluxtrapolation.cli.main import run
-from fluxtrapolation.data.cite import cite_store, fluxnet2015_dois, read_dois, render, site_dois
+from fluxtrapolation.data.cite import Citation, cite_store, fluxnet2015_dois, read_dois, render, site_dois
+from fluxtrapolation.data.cite_products import AMERIFLUX_POLICY, AMERIFLUX_THANKS, FLUXNET2015_THANKS, FLUXNET_THANKS
 from fluxtrapolation.data.combine import merge_stores, subset_store
 from fluxtrapolation.data.importers.csv_tower import UNSTATED
 from fluxtrapolation.data.manifest import Source
-from fluxtrapolation.data.references import BENCHMARK, FLUXNET2015, SOFTWARE, Reference, find_dois, latex, to_bibtex
+from fluxtrapolation.data.references import (
+    BENCHMARK,
+    FLUXNET2015,
+    SOFTWARE,
+    WARM_WINTER,
+    Reference,
+    find_dois,
+    latex,
+    to_bibtex,
+)
 from fluxtrapolation.data.sites import load_sites
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.synthetic import write_world
@@ -207,7 +218,58 @@ class TestSources:
 
     def test_ameriflux_is_thanked(self, tmp_path: Path) -> None:
         store = made(tmp_path / "a", source("AmeriFlux FLUXNET", doi="10.17190/AMF/1"), {"US-Ha1": {}})
-        assert "Office of Science" in cite_store(store).acknowledge[0]
+        citation = cite_store(store)
+        assert citation.acknowledge == (AMERIFLUX_THANKS,)
+        assert "Funding for the AmeriFlux data service was provided" in AMERIFLUX_THANKS
+        assert any("Legacy Data Policy" in one and AMERIFLUX_POLICY in one for one in citation.cautions)
+
+    def test_the_fluxnet_product_is_thanked(self, tmp_path: Path) -> None:
+        """AMF_US-Ha1_FLUXNET_...: the network's sentence and the product's."""
+        sites: dict[str, dict[str, object]] = {"US-Ha1": {"network": "AmeriFlux"}, "DE-Tha": {"network": "ICOS"}}
+        citation = cite_store(made(tmp_path / "a", source("FLUXNET", kind="fluxnet"), sites))
+        assert citation.acknowledge == (AMERIFLUX_THANKS, FLUXNET_THANKS)
+        assert any("DATA_POLICY_LICENSE_AND_INSTRUCTIONS" in one for one in citation.cautions)
+        only = cite_store(made(tmp_path / "b", source("FLUXNET", kind="fluxnet"), {"DE-Tha": {"network": "ICOS"}}))
+        assert only.acknowledge == (FLUXNET_THANKS,)
+
+    def test_warm_winter_is_not_fluxnet2015(self, tmp_path: Path) -> None:
+        """Its files bear the name; what is cited follows the name of each tower's file, else the record's last year."""
+        files = {
+            "AU-Ade": "FLX_AU-Ade_FLUXNET2015_FULLSET_HH_2007-2009_1-3.csv",
+            "CH-Cha": "FLX_CH-Cha_FLUXNET2015_FULLSET_HH_2005-2020_beta-3.csv",
+            "BE-Bra": "FLX_BE-Bra_FLUXNET2015_FULLSET_HH_1996-2018_beta-3.csv",
+        }
+
+        def citation(folder: str, *sites: str, **facts: Any) -> Citation:
+            one = source("FLUXNET2015", kind="fluxnet", **facts)
+            with StoreWriter(tmp_path / folder, targets=("GPP",), covariates=("TA",), source=one) as writer:
+                for site in sites:
+                    record = tiny_record(site).model_copy(update={"source": "FLUXNET2015"})
+                    writer.add(record, tiny_frame(site, "2007-01-01", 48), notes=[f"read from {files[site]}"])
+            return cite_store(tmp_path / folder)
+
+        winter = citation("winter", "CH-Cha")
+        assert winter.references[0] == WARM_WINTER and FLUXNET2015 not in winter.references
+        assert winter.acknowledge == () and winter.sites[0].source == "Warm Winter 2020"
+        assert winter.sites[0].doi is None  # that of FLUXNET2015 is another record
+        assert not any("No citation is known" in one for one in winter.cautions)
+        text = " ".join(render(winter, "text").split())
+        assert "Warm Winter 2020 Team; ICOS Ecosystem Thematic Centre (2022)" in text
+        assert "ICOS Carbon Portal. https://doi.org/10.18160/2G60-ZHAK" in text
+
+        both = citation("both", "AU-Ade", "CH-Cha", doi=FLUXNET2015.doi, citation="Pastorello")
+        assert both.references[:2] == (FLUXNET2015, WARM_WINTER)
+        assert both.acknowledge == (FLUXNET2015_THANKS,)
+
+        drought = citation("drought", "BE-Bra")
+        assert {FLUXNET2015, WARM_WINTER}.isdisjoint(drought.references)
+        (told,) = (one for one in drought.cautions if "later release" in one)
+        assert "1 towers (BE-Bra)" in told and "YVR0-4898" in told and "2G60-ZHAK" in told
+
+    def test_the_last_year_tells_where_no_file_is_named(self, tmp_path: Path) -> None:
+        for first, found in (("2014-12-01", FLUXNET2015), ("2020-05-01", WARM_WINTER)):
+            store = made(tmp_path / first, source("FLUXNET2015", kind="fluxnet"), {"DE-Tha": {"first": first}})
+            assert cite_store(store).references[0] == found
 
 
 class TestSiteDois:

@@ -103,7 +103,19 @@ class TestChoice:
             ({"bbox": (0, 50, 10, 40)}, DataError, "The box 0,50,10,40 is none"),
             ({"bbox": (float("nan"), 0, 1, 1)}, DataError, "is none"),
             ({"years": (2016, 2015)}, DataError, "end before they begin"),
-            ({"igbp": ["WAT"]}, DataError, "No tower is left after IGBP WAT: of 6 before, 2 ENF"),
+            (
+                {"igbp": ["WAT"]},
+                DataError,
+                r"No tower is left after IGBP WAT: of 6 before, 2 ENF.*Ask for other classes",
+            ),
+            (
+                {"years": (2099, None)},
+                DataError,
+                r"after the years from 2099 on: of 6 .*2015 to 2016.*Ask for years in",
+            ),
+            ({"years": (None, 2014)}, DataError, "after the years up to 2014: "),
+            ({"years": (1990, 1991)}, DataError, "after the years 1990 to 1991: "),
+            ({"bbox": (0, 80, 1, 81)}, DataError, r"after the box 0,80,1,81: .*Ask for a larger box"),
         ],
     )
     def test_refusals(

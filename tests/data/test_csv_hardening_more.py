@@ -212,7 +212,9 @@ def test_extra_columns_and_packed_files_are_kept_out_with_a_notice(folder: Path,
     content = path.read_bytes().splitlines()
     content = [content[0] + b",Tair_K,comment", *(row + b",280," + "Höhe".encode("latin-1") for row in content[1:])]
     path.write_bytes(b"\n".join(content) + b"\n")
-    (folder / "FR-Pue.csv.gz").write_bytes(b"\x1f\x8b")
+    for packed in ("FR-Pue.csv.gz", "all.tar", "all.tgz", "FI-Hyy.csv.download"):
+        (folder / packed).write_bytes(b"\x1f\x8b")
+    (folder / "README.md").write_text("what these are\n")
     (folder / "._DE-Hai.csv").write_bytes(b"\0\0\0")
     with pytest.warns(FluxtrapolationWarning) as caught:
         made = import_towers(folder, tmp_path / "out")
@@ -220,7 +222,8 @@ def test_extra_columns_and_packed_files_are_kept_out_with_a_notice(folder: Path,
     assert any(
         "2 columns are no part of the benchmark and are left out: Tair_K (in 1), comment (in 1)" in t for t in told
     )
-    assert any("FR-Pue.csv.gz" in t for t in told)
+    not_read = "FI-Hyy.csv.download, FR-Pue.csv.gz, all.tar and 1 more. Unpack what is packed, save workbooks as CSV, "
+    assert any(f"4 files of {folder} are not read: {not_read}" in t for t in told)
     assert made.site_ids == ("DE-Hai", *OTHERS)
 
 

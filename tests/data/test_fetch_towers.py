@@ -22,6 +22,7 @@ from fetch_server import Web, page, reset_after, serving, silent, status
 from fluxtrapolation.cli.main import run
 from fluxtrapolation.data.fetch import Limits, fetch_towers
 from fluxtrapolation.data.fetch.towers import downloads_of
+from fluxtrapolation.data.importers import import_towers
 from fluxtrapolation.data.importers.benchmark_csv import export_benchmark_csv
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning
@@ -90,6 +91,45 @@ def test_from_registry_to_store_with_provenance(web: Web, tmp_path: Path, files:
         (note,) = [text for text in entry.notes if text.startswith("fetched ")]
         assert f"from {web.url}/{result.file.name} (sha256 {result.sha256})" in note
         assert (report.folder / result.file.name).read_bytes() == files[result.file.name]
+
+
+def test_every_tower_says_where_it_is_from(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The registry's name and licence stand in the site table; by the lock file alone, the host's."""
+    store = fetch(web, tmp_path / "towers").store
+    assert {store.record(site).source for site in SITES} == {"made-up towers"}
+    assert {store.record(site).licence for site in SITES} == {"CC-BY-4.0"}
+    assert run(["data", "info", str(store.path)]) == 0
+    assert "3 under this name" in capsys.readouterr().out
+    again = import_towers(store.path.with_name("towers.files"), tmp_path / "read-again")  # without 'data fetch'
+    assert {again.record(site).source for site in SITES} == {"made-up towers"}
+    assert again.data_hash == store.data_hash
+
+    folder = tmp_path / "only"
+    words = ["--registry", str(tmp_path / "r.yaml"), "--out", str(folder), "--no-import"]
+    assert quietly(*words, capsys=capsys)[0] == 0
+    assert not (folder / "SOURCES.json").exists()
+    with (folder / "CC-Thr.csv").open("ab") as handle:
+        handle.write(b"\n")  # no longer what was fetched
+    store = import_towers(folder, tmp_path / "by-lock")
+    assert {site: store.record(site).source for site in SITES} == {
+        "AA-One": "127.0.0.1",
+        "BB-Two": "127.0.0.1",
+        "CC-Thr": "benchmark CSV files, source not stated",
+    }
+    assert [store.record(site).licence for site in SITES] == ["CC-BY-4.0", "CC-BY-4.0", None]
+    (source,) = store.manifest.sources
+    assert source.options["fetched_from"] == "127.0.0.1" and source.licence == "CC-BY-4.0"
+    assert source.covers(store.record("AA-One"))
+
+
+def test_a_damaged_lock_file_does_not_stop_an_import(web: Web, tmp_path: Path) -> None:
+    fetch(web, tmp_path / "towers")
+    (tmp_path / "towers.files" / "fetch.lock.json").write_text("{")
+    with pytest.warns(
+        FluxtrapolationWarning, match=r"Source and licence of the fetched files are not known: .*damaged"
+    ):
+        store = import_towers(tmp_path / "towers.files", tmp_path / "again")
+    assert store.record("AA-One").source == "benchmark CSV files, source not stated"
 
 
 @pytest.mark.filterwarnings("ignore:3 towers were already:fluxtrapolation.errors.FluxtrapolationWarning")
@@ -166,6 +206,36 @@ def test_offline_import_opens_no_socket(web: Web, tmp_path: Path, monkeypatch: p
     assert report.failed == {} and report.store.site_ids == SITES
 
 
+def test_offline_makes_no_folder(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not there is told, from Python and the command line, and the disk stays as it was."""
+    path = registry(web, tmp_path / "r.yaml")
+    report = fetch_towers(tmp_path / "towers", registry=path, offline=True)
+    assert [one.cause for one in report.results] == ["offline"] * 3 and web.asked == []
+    words = ("--registry", path, "--offline", "--lock", tmp_path / "locks" / "lock.json")
+    for more in ((), ("--no-import",), ("--files", tmp_path / "a" / "files")):
+        code, out, _ = quietly(*words, *more, "--out", tmp_path / "towers", capsys=capsys)
+        assert code == 2 and "3 of 3 files failed" in out
+    with pytest.raises(DataError, match="--offline allows no contact"):
+        fetch_towers(tmp_path / "towers", registry=f"{web.url}/r.yaml", offline=True)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_downloading_from_python(web: Web, tmp_path: Path) -> None:
+    """Archives, which the benchmark importer does not read, and the contradictions, are the same as in the command."""
+    web.content["FLX_AA-One.nc"] = b"CDF\x01"
+    more: dict[str, Any] = {"url": f"{web.url}/FLX_{{site}}.nc", "sites": ["AA-One"], "limits": QUICK}
+    report = fetch_towers(tmp_path / "files", no_import=True, **more)
+    assert report.failed == {} and report.store is None and report.folder == tmp_path / "files"
+    assert (report.folder / "FLX_AA-One.nc").read_bytes() == b"CDF\x01"
+    with pytest.raises(DataError, match="leave out --files, --sites-table and --overwrite"):
+        fetch_towers(tmp_path / "files", no_import=True, overwrite=True, **more)
+    with pytest.raises(DataError, match="no CSV files"):
+        fetch_towers(tmp_path / "towers", **more)
+    fetch(web, tmp_path / "store")
+    with pytest.raises(DataError, match="is a store"):
+        fetch_towers(tmp_path / "store", no_import=True, **more)
+
+
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +243,7 @@ def test_command_line_tells_what_failed(web: Web, tmp_path: Path, capsys: pytest
     web.trouble = {"AA-One.csv": [page("Log in")], "BB-Two.csv": [status(404)]}
     words = ("--registry", registry(web, tmp_path / "r.yaml"), "--out", tmp_path / "towers")
     code, out, err = quietly(*words, capsys=capsys)
-    assert code == 1
+    assert code == 2
     assert "2 of 3 files failed" in out and re.search(r"AA-One\.csv +rejected +it is a web page", out)
     assert re.search(r"BB-Two\.csv +unreachable +HTTP 404", out)
     assert out.rstrip().splitlines()[-1] == str(tmp_path / "towers")
@@ -188,7 +258,7 @@ def test_json(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     words = ("--registry", registry(web, tmp_path / "r.yaml"), "--out", tmp_path / "towers", "--json")
     code, out, _ = quietly(*words, capsys=capsys)
     told = json.loads(out)
-    assert code == 1 and (told["files"], told["done"], told["failed"]) == (3, 2, 1)
+    assert code == 2 and (told["files"], told["done"], told["failed"]) == (3, 2, 1)
     assert told["sites"] == ["BB-Two", "CC-Thr"] and told["path"] == str(tmp_path / "towers")
     lost = told["results"][0]
     assert (lost["site"], lost["status"], lost["cause"]) == ("AA-One", "failed", "unreachable")
@@ -227,6 +297,8 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "archives": (["--url", "http://h/FLX_{site}.zip", "--sites", "DE-Tha"], "Fetch them with --no-import"),
     "zarr and url": (["--zarr", "public", "--registry", "r.yaml"], "--registry and --zarr do not go together"),
     "zarr offline": (["--zarr", "public", "--offline"], "--offline and --zarr do not go together"),
+    "qc without zarr": (["--qc", "measured"], "--qc and --gpp are for --zarr: published benchmark files hold a ready"),
+    "gpp without zarr": (["--gpp", "nt", "--registry", "r.yaml"], "--qc and --gpp are for --zarr"),
     "zarr on disk": (["--zarr", "fluxnet.zarr"], "A store on disk is read with 'data import'"),
     "no import but overwrite": (["--no-import", "--overwrite"], "leave out --files, --sites-table and --overwrite"),
     "many": (["--jobs", "99"], "'--jobs'"),
@@ -271,6 +343,8 @@ def test_zarr_by_address_is_the_importer_of_data_import(
         code, out, err = quietly(*words, capsys=capsys)
         assert code == 0, err
         assert web.asked[0].headers["user-agent"].startswith("fluxtrapolation/")
+        code, _, err = quietly(*words[:-1], tmp_path / "chosen", "--qc", "measured", "--gpp", "dt", capsys=capsys)
+        assert code == 0, err
         # Through a proxy, which is asked for whole addresses.
         web.content |= {f"http://towers.invalid/{path}": body for path, body in content.items()}
         monkeypatch.setenv("http_proxy", web.url)
@@ -279,6 +353,8 @@ def test_zarr_by_address_is_the_importer_of_data_import(
         assert code == 0, err
     store = Store(tmp_path / "towers")
     assert len(store.site_ids) == 2 and store.manifest.sources[0].location == address
+    made_with = [Store(tmp_path / name).manifest.sources[0].options for name in ("towers", "chosen")]
+    assert [(one["qc"], one["gpp_variable"]) for one in made_with] == [("good", "gpp_nt"), ("measured", "gpp_dt")]
     assert out == f"{tmp_path / 'towers'}\n"
 
 
@@ -353,8 +429,23 @@ def test_a_broken_download_is_resumed_by_the_next_run(
     web.trouble["AA-One.csv"] = [reset_after(half)]
     words = ("--registry", registry(web, tmp_path / "r.yaml"), "--out", tmp_path / "towers", "--retries", 0)
     code, out, _ = quietly(*words, capsys=capsys)
-    assert code == 1 and "broke off the connection" in out
+    assert code == 2 and "broke off the connection" in out
     assert (tmp_path / "towers.files" / "AA-One.csv.part").stat().st_size == half
     code, _, err = quietly(*words, capsys=capsys)
     assert code == 0 and "1 resumed, 2 there already" in err
     assert web.asked[-1].range == f"bytes={half}-"
+
+
+def test_nothing_is_fetched_into_a_store(web: Web, tmp_path: Path) -> None:
+    store = write_tiny_store(tmp_path / "store", SITES[:1])
+    pinned = registry(web, tmp_path / "registry.yaml")
+    for places in (
+        {"out": tmp_path / "towers", "folder": store.path / "files"},
+        {"out": store.path / "files", "no_import": True},
+        {"out": tmp_path / "towers", "lock": store.path / "fetch.lock.json"},
+    ):
+        with pytest.raises(DataError, match="lies in the store"):
+            fetch_towers(registry=pinned, limits=QUICK, **places)
+    assert web.paths() == []
+    assert not (tmp_path / "towers").exists()
+    assert store.verify() == []

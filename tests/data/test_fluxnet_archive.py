@@ -135,6 +135,7 @@ def test_the_newest_version_is_read_and_said(tmp_path: Path) -> None:
     assert "3 files of this site" in notes(store) and "1-4.csv" in notes(store)
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_hours_before_days_unless_asked(tmp_path: Path) -> None:
     daily = as_daily_csv(*daily_means(TIME, COLUMNS))
     source = write(tmp_path / "in", {HH: TEXT, DD: daily, DD.replace("DE-Tha", "DE-Hai"): daily})
@@ -236,6 +237,7 @@ def test_towers_without_et(tmp_path: Path) -> None:
     assert alone.targets == ("GPP", "NEE")
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_a_tower_with_et_comes_to_a_store_without(tmp_path: Path) -> None:
     dry = {name: values for name, values in COLUMNS.items() if not name.startswith("LE")}
     source = write(tmp_path / "in", {other("DE-Hai"): as_csv(TIME, dry)})
@@ -252,6 +254,7 @@ def test_a_tower_with_et_comes_to_a_store_without(tmp_path: Path) -> None:
         assert import_fluxnet(source, tmp_path / "out", overwrite=True).targets == ("GPP", "NEE", "ET")
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_et_is_looked_for_in_several_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all LE is missing, every file is read to its end: not one after another."""
     empty = as_csv(TIME, {**COLUMNS, "LE_F_MDS": np.full(TIME.size, np.nan)})
@@ -286,6 +289,7 @@ def test_the_search_for_et_ends_when_another_file_has_it(tmp_path: Path, monkeyp
     assert not fluxnet_csv.holds_value(file, "LE_F_MDS") and len(read) > 10
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_an_import_goes_on_and_reads_changed_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "in", {HH: TEXT, other("DE-Hai"): TEXT})
     read: list[str] = []

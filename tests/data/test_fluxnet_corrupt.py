@@ -71,6 +71,10 @@ FILES: list[tuple[str, str | bytes, str]] = [
      r"line 4 holds a comma between quotation marks \(decimal commas\?\)"),
     ("text for a number", lines(lambda r: r.__setitem__(3, r[3].replace(r[3].split(",")[2], "warm", 1))),
      r"1 values of TA_F in .* lines are not numbers \(first: 'warm' in line 4\)"),
+    ("a block of NUL bytes", TEXT[:3000] + "\0" * 4000 + TEXT[3000:],
+     r"not numbers \(first: '.{0,90}'\.\.\. of 4,0\d\d characters in line .*NUL bytes stand where"),
+    ("NUL bytes for the number", lines(lambda r: r.__setitem__(3, r[3].replace(r[3].split(",")[2], "\0" * 3, 1))),
+     r"\(first: '\\x00\\x00\\x00' in line 4\)\. NUL bytes stand where a disk or a download lost a part of the file"),
     ("spreadsheet stamps", lines(lambda r: r.__setitem__(3, r[3].replace("201001010100", "2.01001E+11", 1))),
      r"values of TIMESTAMP_START in .* \(first: '2.01001E\+11' in line 4\).*A spreadsheet has rounded it"),
     ("utf-16", TEXT.encode("utf-16"), "is not in UTF-8 but in UTF-16.*Save it as CSV UTF-8"),
@@ -90,6 +94,9 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("summer time", summer_time(),
      r"2 half hours appear more than once \(first: 2010-10-31 02:00\)\. One hour of a day repeats, and an hour "
      r"is missing after 2010-03-28 01:30: this looks like summer time"),
+    ("summer time, cleaned", lines(lambda r: [r.__delitem__(slice(a, a + 2)) for a in (11861, 4133)]),
+     r"2 single hours are missing, always in the night of a Sunday in spring or autumn \(first: after 2010-03-28 "
+     r"01:30\): this looks like summer time with the repeated hours removed"),
     ("backwards", lines(lambda r: r.__setitem__(slice(100, 102), [r[101], r[100]])),
      r"time runs backwards at 1 places \(first: 2010-01-03 02:00 is followed by 2010-01-03 01:30 in line 102\)"),
     ("no date", lines(lambda r: r.__setitem__(60, r[60].replace("20100102", "20100232"))),
@@ -106,13 +113,19 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("TA in kelvin", columns(TA_F=COLUMNS["TA_F"] + 273.15), "TA looks like kelvin.*Subtract 273.15"),
     ("VPD in kPa", columns(VPD_F=COLUMNS["VPD_F"] / 10), "VPD looks like kPa.*Multiply VPD by 10"),
     ("VPD in Pa", columns(VPD_F=np.minimum(COLUMNS["VPD_F"] * 100, 9000)), "VPD looks like Pa.*Divide VPD by 100"),
-    ("NEE in mmol", columns(NEE_VUT_REF=COLUMNS["NEE_VUT_REF"] / 1000), "NEE is far too small.*Multiply it by 1000"),
+    ("NEE in mmol", columns(NEE_VUT_REF=COLUMNS["NEE_VUT_REF"] / 1000),
+     "NEE is far too small.*Is it in mmol m-2 s-1.* multiply it by 1000"),
+    ("GPP in mmol", columns(GPP_NT_VUT_REF=COLUMNS["GPP_NT_VUT_REF"] / 1000), "GPP is far too small.*mmol m-2 s-1"),
     ("NEE in nmol", columns(NEE_VUT_REF=COLUMNS["NEE_VUT_REF"] * 1000), "NEE lie outside -250 to 250 umol"),
     ("LE in kW", columns(LE_F_MDS=COLUMNS["LE_F_MDS"] / 1000), "LE is far too small for W m-2.*kW m-2"),
     ("SW_IN in kW", columns(SW_IN_F=COLUMNS["SW_IN_F"] / 1000), "SW_IN is far too small for W m-2"),
     ("flags in percent", columns(NEE_VUT_REF_QC=COLUMNS["NEE_VUT_REF_QC"] * 33.3),
      "values of NEE_VUT_REF_QC are not a flag of 0, 1, 2 or 3"),
     ("no weather", columns(SW_IN_F=np.full(TIME.size, np.nan)), "radiation all three: only missing values in SW_IN_F"),
+    ("no temperature", columns(TA_F=np.full(TIME.size, np.nan)),
+     "all three: only missing values in TA_F. Fetch the tower's FULLSET archive, where gaps of the weather are filled"),
+    ("nothing but missing values", as_csv(TIME, {}),
+     r"only missing ones\. Fetch the tower's archive again, or leave the tower out"),
 ]  # fmt: skip
 
 

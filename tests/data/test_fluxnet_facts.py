@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fluxnet_maker import HH, as_csv, bif, weather, write
 
-from fluxtrapolation.data.cite import AMERIFLUX_THANKS, cite_store
+from fluxtrapolation.data.cite import cite_store
+from fluxtrapolation.data.cite_products import AMERIFLUX_THANKS
 from fluxtrapolation.data.importers.fluxnet_archive import import_fluxnet
 from fluxtrapolation.data.importers.fluxnet_place import find_offset, find_place
 from fluxtrapolation.data.sites import SiteFacts
@@ -68,6 +69,7 @@ def test_the_clock_of_a_short_record_is_held_to_the_sun(
         assert f"{told * 60:.0f} min off; not corrected" in said, (store.manifest.sites["DE-Tha"].notes, caught)
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_a_changed_table_of_the_network_is_read_again(tmp_path: Path) -> None:
     """One BIF for all sites lies beside the archives; theirs have not changed."""
     table = "FLX_AA-Flx_BIF_ALL_20200501.csv"
@@ -109,6 +111,7 @@ def test_licence_and_citation_only_where_they_are_known(tmp_path: Path, name: st
     assert stated is not licensed
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ towers hold the same values")  # one file serves for all
 def test_licences_of_products_side_by_side(tmp_path: Path) -> None:
     files = {HH: TEXT, "AMF_DE-Hai_FLUXNET_FULLSET_HH_2010-2010_3-5.csv": TEXT}
     store = import_fluxnet(write(tmp_path / "in", files), tmp_path / "out")

@@ -30,7 +30,7 @@ def test_benchmark_files_beside_fluxnet_files_are_not_dropped(tmp_path: Path, wh
     with pytest.raises(DataError, match=both):
         import_towers(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.warns(FluxtrapolationWarning, match=r"2 benchmark CSV files of .* are passed over.*DE-Hai\.csv"):
+    with pytest.warns(FluxtrapolationWarning, match=r"2 files of .* passed over: benchmark CSV files: 2 \(DE-Hai\.csv"):
         made = import_towers(folder, tmp_path / "out", format="fluxnet")
     assert made.site_ids == ("DE-Tha",)
 

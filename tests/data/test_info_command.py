@@ -98,3 +98,16 @@ def test_an_empty_field_is_said_not_left_out(tmp_path: Path, capfd: pytest.Captu
     shown = capfd.readouterr().out
     assert "  licence    not stated" in shown and "  citation   not stated" in shown
     assert "failed       0" in shown
+
+
+def test_a_daily_store_has_days(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = Source(
+        name="daily", kind="table", location="tests", retrieved=datetime(2026, 1, 1, tzinfo=UTC), package_version="0"
+    )
+    days = tiny_frame("AA-One", hours=48).gather_every(24)
+    with StoreWriter(tmp_path / "s", targets=["GPP"], covariates=["TA"], source=source, resolution="daily") as writer:
+        writer.add(tiny_record("AA-One"), days, check=False)
+    assert run(["data", "info", str(tmp_path / "s")]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "first day 2015-01-01 last day 2015-01-02 size" in shown
+    assert "hour" not in shown.replace("hourly", "")

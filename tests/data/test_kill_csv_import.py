@@ -16,6 +16,7 @@ import pytest
 
 from fluxtrapolation.data.importers.benchmark_csv import export_benchmark_csv
 from fluxtrapolation.data.store import Store
+from fluxtrapolation.errors import FluxtrapolationWarning
 from tiny import write_tiny_store
 
 pytestmark = [
@@ -39,6 +40,22 @@ def replace(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return done
 Path.replace = replace
+from fluxtrapolation.cli.main import main
+main()
+"""
+
+# Kills itself when the n-th line of the journal is half written: the first is its head, then one for each tower.
+IN_A_LINE = """
+import itertools, os, signal, sys
+from fluxtrapolation.data import journal
+moment, counter = int(sys.argv.pop(1)), itertools.count(1)
+real = journal._write
+def write(handle, value):
+    if next(counter) == moment:
+        handle.write(journal._line(value)[:40])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle, value)
+journal._write = write
 from fluxtrapolation.cli.main import main
 main()
 """
@@ -82,7 +99,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("moment", [1, 2, 3, 10, 18, 19])
+@pytest.mark.parametrize("moment", [1, 2, 3, 9, 10, 11])  # manifest, eight towers, site table, manifest
 def test_killed_at_a_renaming(
     folder: Path, whole: tuple[tuple[dict[str, str], str], float], tmp_path: Path, moment: int, when: str
 ) -> None:
@@ -92,6 +109,20 @@ def test_killed_at_a_renaming(
     assert fingerprint(out) == whole[0]
     assert Store(out).verify() == []
     assert len(Store(out).site_ids) == len(SITES)
+
+
+@pytest.mark.parametrize("moment", [1, 2, 5, 9])
+def test_killed_in_the_middle_of_a_line_of_the_journal(
+    folder: Path, whole: tuple[tuple[dict[str, str], str], float], tmp_path: Path, moment: int
+) -> None:
+    out = tmp_path / "towers"
+    assert run(command(folder, out, "-c", IN_A_LINE, str(moment))) == -signal.SIGKILL
+    with pytest.warns(FluxtrapolationWarning, match="is not complete"):
+        held = Store(out).site_ids
+    assert len(held) == max(moment - 2, 0)  # all but the one whose line is torn
+    assert run(command(folder, out)) == 0
+    assert fingerprint(out) == whole[0]
+    assert Store(out).verify() == []
 
 
 def test_killed_at_random_moments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fluxtrapolation.data.satellite import join_covariates
+from fluxtrapolation.data.satellite import join_covariates, tidy
 from fluxtrapolation.data.satellite.composites import DATE, SCHEMA, period_days
 from fluxtrapolation.data.satellite.tidy import open_tidy
 from fluxtrapolation.data.store import Store
@@ -210,7 +211,9 @@ def test_one_date_does_not_tell_a_period(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str) -> None:
+def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tidy, "_PIECE", 1 << 16)
+    monkeypatch.setattr(tidy, "_PIECE_ROWS", 1 << 11)
     path = tmp_path / f"t[1]{suffix}"
     days = pl.date_range(dt.date(2000, 1, 1), dt.date(2020, 1, 1), "1d", eager=True)
     one = pl.DataFrame({"date": days, "value": np.linspace(0.1, 0.9, len(days))})
@@ -237,6 +240,59 @@ def test_a_tidy_table_is_read_in_pieces(tmp_path: Path, suffix: str) -> None:
         assert composites.schema == SCHEMA and composites.select("date", "value").equals(one)
 
 
+@pytest.mark.parametrize("order", [["site", "date"], ["date", "site"], ["value"]])
+def test_pieces_are_the_whole_table_whatever_its_order(
+    tmp_path: Path, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a site that lie apart, quoted line ends, no end of the last line: cut anywhere, nothing changes."""
+    days = pl.date_range(dt.date(2015, 1, 1), dt.date(2015, 2, 9), "1d", eager=True)
+    draw = np.random.default_rng(5)
+    frame = pl.concat(
+        pl.DataFrame({"date": days, "value": draw.uniform(0, 1, len(days))}).with_columns(
+            site=pl.lit(site), variable=pl.lit(name), unit=pl.lit(unit), days=pl.lit(8)
+        )
+        for site in SITES
+        for name, unit in (("EVI", "1"), ("LST_Day", "degC"), ("other", None))
+    ).with_columns(
+        remark=pl.lit('a "quoted"\nline'), value=pl.when(pl.col("date") == days[3]).then(None).otherwise("value")
+    )
+    path = tmp_path / "t.csv"
+    path.write_bytes(frame.sort(order, maintain_order=True).write_csv().rstrip("\n").encode())
+    found = []
+    for piece in (1 << 22, 1000, 7):
+        monkeypatch.setattr(tidy, "_PIECE", piece)
+        opened = open_tidy(path, period=None)
+        assert opened.unused == ("other",) and opened.period_stated
+        found.append({site: opened.read(site) for site in SITES})
+    for site in SITES:
+        assert found[0][site]["EVI"].height == len(days) - 1
+        for other in found[1:]:
+            assert sorted(other[site]) == ["EVI", "LST_Day"]
+            assert all(other[site][name].equals(found[0][site][name]) for name in other[site])
+
+
+def test_a_bad_row_in_a_later_piece_is_counted_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "_PIECE", 1000)
+    path = tmp_path / "t.csv"
+    path.write_text("site,date,variable,value\n" + "A,2015-01-01,EVI,0.1\n" * 5000 + "A,x,EVI,1\nA,y,EVI,1\n")
+    with pytest.raises(DataError, match=r"2 of 5,002 rows have no usable date \(first: 'x' in row 5002\)"):
+        open_tidy(path, period=None)
+
+
+def test_the_temporary_file_of_a_table_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left in the folder for temporary files; where that folder cannot be used the message names it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    with pytest.raises(DataError, match="tmp cannot be written"):
+        open_tidy(composites_of(tmp_path / "t.csv", 16, 8), period=16)
+    (tmp_path / "tmp").mkdir()
+    opened = open_tidy(composites_of(tmp_path / "t.csv", 16, 8), period=16)
+    assert opened.read("AA-One")["EVI"].height == 8
+    del opened
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -257,3 +313,27 @@ def test_tables_that_are_none(tmp_path: Path, content: str, message: str) -> Non
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         open_tidy(path, period=None)
+
+
+def test_a_quotation_mark_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line's end after it lies between quotes: neither time nor memory may run away."""
+    monkeypatch.setattr(tidy, "_PIECE", 1 << 16)
+    monkeypatch.setattr(tidy, "_LONGEST_ROW", 1 << 20)
+    rows = "DE-Hai,2018-01-01,EVI,0.3\n" * 60_000
+    (tmp_path / "t.csv").write_text(f'site,date,variable,value\n{rows}DE-Hai,2018-01-17,"EVI,0.3\n{rows}')
+    with pytest.raises(DataError, match=r"row that begins in line 60002 does not end within 1 MB, .* quotation mark"):
+        tidy.open_tidy(tmp_path / "t.csv", period=16)
+
+
+def test_quotation_marks_are_counted_once() -> None:
+    class Counted(bytes):
+        looked_at = 0
+
+        def count(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+            Counted.looked_at += (len(self) if end is None else end) - start
+            return super().count(sub, start, len(self) if end is None else end)
+
+    text = Counted(b'a,"b\n' + b"c,d\n" * 5_000)
+    assert tidy._end_of_rows(text) == 0
+    assert Counted.looked_at <= 2 * len(text)
+    assert tidy._end_of_rows(b'a,b\nc,"d\ne"\nf,"g\nh') == 12

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fluxtrapolation.cli.main import run
 from fluxtrapolation.data.satellite import join_covariates
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
@@ -227,8 +228,15 @@ def test_options_that_are_wrong(store: Store, tmp_path: Path) -> None:
 
 def test_nothing_to_join_leaves_nothing(store: Store, tmp_path: Path) -> None:
     path = tidy(tmp_path / "t.csv", daily("ZZ-Top", "EVI", 0.3))
-    with pytest.raises(DataError, match=r"Nothing could be joined at any tower .*AA-One, EVI: no file has this site"):
+    with pytest.raises(
+        DataError, match=r"speak of none of the 3 towers .*AA-One.*, but of ZZ-Top.*site ids must be"
+    ) as told:
         join_covariates(store, [path], tmp_path / "new")
+    assert "max-gap" not in str(told.value)
+    assert not (tmp_path / "new").exists()
+    path = tidy(tmp_path / "t.csv", daily("AA-One", "EVI", 0.3, skip=range(1, 59)))
+    with pytest.raises(DataError, match=r"joined at any tower .*AA-One, EVI: .*within 2 days.*A longer --max-gap"):
+        join_covariates(store, [path], tmp_path / "new", max_gap=2)
     assert not (tmp_path / "new").exists()
 
 
@@ -248,8 +256,19 @@ def test_a_split_of_complete_towers_works_and_an_empty_covariate_is_told(tmp_pat
     split = make_split(dropped, design(dropped, "random", name="r", options=options), target="GPP")
     assert "EVI" in split.feature_names and np.isfinite(split.train.X).all()
     scenario = design(kept, "random", name="r", options=options)
-    with pytest.raises(DataError, match="Site FF-Six: covariate EVI is missing in"):
+    with pytest.raises(
+        DataError,
+        match=r"1 of the 6 towers of the scenario lack a covariate: EVI at 1 \(for example FF-Six, in 1,440 of 1,440 h",
+    ) as told:
         make_split(kept, scenario, target="GPP")
+    assert "--lacking drop-sites" in str(told.value) and "features=" in str(told.value)
+    fix = f"data subset {kept.path} --columns TA,VPD,SW_IN,GPP,NEE --out NEW"
+    assert f"'fluxtrapolation {fix}'" in str(told.value)
+    assert run(fix.replace("NEW", str(tmp_path / "without")).split()) == 0  # what it advises works
+    assert (
+        make_split(tmp_path / "without", scenario, target="GPP").feature_names
+        == make_split(plain, scenario, target="GPP").feature_names
+    )
     without = [name for name in kept.features if name != "EVI"]
     assert make_split(kept, scenario, target="GPP", features=without).feature_names == tuple(without)
 

@@ -163,7 +163,7 @@ def test_what_fails_is_told_and_the_rest_is_reported(
 
     monkeypatch.setattr(XGBoost, "_fit", bad)
     plan = written(tiny_store, targets=["GPP"])
-    assert command(["sweep", plan, "--jobs", "1"]) == 1
+    assert command(["sweep", plan, "--jobs", "1"]) == 2
     shown = capfd.readouterr()
     assert shown.out == "report/index.html\n"
     assert "1 of 3 runs failed:\n  draw_GPP_xgb: All 2 configurations failed; the first: ValueError: no" in shown.err

@@ -302,6 +302,27 @@ def test_windows_never_cross_a_split_border(tmp_path: Path) -> None:
         assert set((part.time[rows[rows >= 0]].astype("datetime64[Y]").astype(int) + 1970).tolist()) == years
 
 
+def test_a_daily_store_has_no_windows_and_its_scenarios_speak_of_days(tmp_path: Path) -> None:
+    source = Source(name="d", kind="table", location="tests", retrieved=utc_now(), package_version="0", options={})
+    covariates = ["TA", "VPD", "SW_IN"]
+    made = {"targets": ("GPP", "NEE"), "covariates": covariates, "source": source, "resolution": "daily"}
+    with StoreWriter(tmp_path / "s", **made) as writer:
+        for site in ("AA-One", "BB-Two", "CC-Thr"):
+            days = tiny_frame(site, hours=24 * 800).gather_every(24)
+            writer.add(tiny_record(site), days)
+    store = Store(tmp_path / "s")
+    options = DesignOptions(n_test=1, n_validation=1)
+    for rule in ("random", "temperature"):
+        said = design(store, rule, name="d", options=options).rule
+        assert "days" in said and "hour" not in said
+    with pytest.raises(ScenarioError, match="3 towers with measured days for training"):
+        design(store, "random", name="d", options=DesignOptions(n_test=2, n_validation=1))
+    split = make_split(store, design(store, "random", name="d", options=options), target="NEE", sequences=True)
+    for part in (split.train, split.validation, split.test.take(np.arange(300))):
+        with pytest.raises(DataError, match="store holds days, and windows are runs of consecutive hours"):
+            part.windows(length=30, warmup=7)
+
+
 def test_impossible_windows_are_refused(gappy: Store) -> None:
     sequences, _ = _sequence_split(gappy)
     with pytest.raises(DataError, match="not possible"):

@@ -17,7 +17,7 @@ from fluxtrapolation.cli.data_covariates import covariates
 from fluxtrapolation.cli.data_diff import diff
 from fluxtrapolation.cli.data_fetch import fetch
 from fluxtrapolation.cli.data_info import info
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag, Partitioning, QcRule, outside_stores
 from fluxtrapolation.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,16 +35,6 @@ class ImportFormat(StrEnum):
 
 class ExportFormat(StrEnum):
     benchmark_csv = "benchmark-csv"
-
-
-class QcRule(StrEnum):
-    good = "good"
-    measured = "measured"
-
-
-class Partitioning(StrEnum):
-    nt = "nt"
-    dt = "dt"
 
 
 class Evapotranspiration(StrEnum):
@@ -197,7 +187,7 @@ def import_(
         say(f"{len(failures)} of {total} towers could not be read; the store holds {len(store.site_ids)}.")
     _tell(store, json=json)
     if failures:
-        raise typer.Exit(2)
+        raise typer.Exit(DONE_IN_PART)
 
 
 @app.command()
@@ -222,7 +212,9 @@ def verify(store: StorePath, json: JsonFlag = False) -> None:
 @app.command()
 def export(
     store: StorePath,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write into.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write into.", show_default=False, callback=outside_stores)
+    ],
     format: Annotated[ExportFormat, typer.Option("--format", help="File format.")] = ExportFormat.benchmark_csv,
     sites: Annotated[str | None, typer.Option("--sites", metavar="A,B", help="Only these towers.")] = None,
     jobs: Jobs = None,

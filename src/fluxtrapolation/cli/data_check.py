@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import JsonFlag, outside_stores
 
 
 def check(
@@ -21,7 +21,9 @@ def check(
     ] = None,
     sites: Annotated[str | None, typer.Option("--sites", metavar="A,B", help="Only these towers.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Files read at once. Default: all cores.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the table to this CSV file as well.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the table to this CSV file as well.", callback=outside_stores)
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Check benchmark CSV files without importing them: one table of everything that is wrong, for all towers.

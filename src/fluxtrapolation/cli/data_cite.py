@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, out, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import JsonFlag, outside_stores
 
 
 class CiteFormat(StrEnum):
@@ -23,7 +23,9 @@ def cite(
     format: Annotated[
         CiteFormat, typer.Option("--format", help="bibtex and text say all; csl-json has the references only.")
     ] = CiteFormat.bibtex,
-    out_: Annotated[Path | None, typer.Option("--out", help="File to write. Default: standard output.")] = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="File to write. Default: standard output.", callback=outside_stores)
+    ] = None,
     dois: Annotated[
         Path | None, typer.Option("--dois", help="CSV with site_id,doi: DOIs of towers that are not known here.")
     ] = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag
 from fluxtrapolation.cli.site_lists import SitesOption, site_list, words
 from fluxtrapolation.errors import DataError, examples
 
@@ -183,4 +183,4 @@ def _tell(store: Store, *, json: bool) -> None:
         say(f"{len(store.site_ids)} towers, {store.hours:,} {step}, targets {', '.join(store.targets) or 'none'}")
         emit_path(store.path)
     if failures:
-        raise typer.Exit(2)
+        raise typer.Exit(DONE_IN_PART)

@@ -61,6 +61,13 @@ def covariates(
     lacking: Annotated[
         LackingRule, typer.Option("--lacking", help="Towers with gaps: keep them with an empty column, or drop.")
     ] = LackingRule.keep,
+    only_observed: Annotated[
+        bool,
+        typer.Option(
+            "--only-observed",
+            help="Of FluxnetEO files only values flagged as original, none that the product filled.",
+        ),
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Exchange covariates that the store holds.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Name of the product, for the provenance record.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the files, if they do not say.")] = None,
@@ -89,6 +96,7 @@ def covariates(
             period=period,
             covariates=chosen,
             lacking=lacking.value,
+            only_observed=only_observed,
             replace=replace,
             name=name,
             licence=licence,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, out, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag, outside_stores
 from fluxtrapolation.cli.site_lists import SitesOption, site_list
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def diff(
     ] = 0.0,
     sites: SitesOption = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Towers compared at once. Default: 2.")] = None,
-    out_: Annotated[Path | None, typer.Option("--out", help="Table of all changes to write (.csv, .parquet).")] = None,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", help="Table of all changes to write (.csv, .parquet).", callback=outside_stores),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Say what changed between two stores: towers, their facts, rows, values, flags.
@@ -51,7 +54,7 @@ def diff(
     if table is not None and not json:
         emit_path(table)
     if found.problems:
-        raise typer.Exit(2)
+        raise typer.Exit(DONE_IN_PART)
     if not found.same:
         raise typer.Exit(1)
 

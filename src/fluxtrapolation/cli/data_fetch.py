@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag, Partitioning, QcRule
 from fluxtrapolation.cli.site_lists import SitesOption, site_list
 from fluxtrapolation.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fluxtrapolation.data.fetch import FetchResult
-    from fluxtrapolation.data.fetch.towers import Plan
-    from fluxtrapolation.data.store import Store
+    from fluxtrapolation.data.fetch import FetchReport, FetchResult
 
 
 def fetch(
@@ -40,6 +38,12 @@ def fetch(
         typer.Option(
             "--zarr", metavar="URL", help="Read this FLUXNET2015 Zarr store over HTTP instead. 'public': the open one."
         ),
+    ] = None,
+    qc: Annotated[
+        QcRule | None, typer.Option("--qc", help="With --zarr: the flags of qc_mask 1, as in 'data import'.")
+    ] = None,
+    gpp: Annotated[
+        Partitioning | None, typer.Option("--gpp", help="With --zarr: night-time or day-time partitioning.")
     ] = None,
     files: Annotated[
         Path | None,
@@ -79,71 +83,64 @@ def fetch(
     """Fetch the published tower files, check them, and read them into a store.
 
     An interrupted download goes on where it stopped when the same command is given again. A file that fails stops no
-    other: the table at the end says what failed and why. Exit code 0: all done. 1: some failed. 2: bad usage.
+    other: the table at the end says what failed and why. Exit code 0: all done. 2: some failed, or
+    bad usage.
     """
-    from fluxtrapolation.data.fetch import Limits, fetch_files
-    from fluxtrapolation.data.fetch.towers import downloads_of, need_tables, plan_fetch
+    from fluxtrapolation.data.fetch import Limits
+    from fluxtrapolation.data.fetch.errand import prepare
+    from fluxtrapolation.data.importers.outcome import TowersNotReadWarning
 
     names = site_list(sites)
     if zarr is not None:
         given = {"--registry": registry, "--url": url, "--files": files, "--lock": lock}
         _need_alone(given, {"--no-import": no_import, "--locked": locked, "--update": update, "--offline": offline})
-        _stream(zarr, out, names, sites_table, overwrite=overwrite, json=json)
+        choices = {"qc": qc, "gpp": gpp}
+        chosen = {name: choice.value for name, choice in choices.items() if choice is not None}
+        _stream(zarr, out, names, sites_table, chosen, overwrite=overwrite, json=json)
         return
-    if no_import and (files is not None or overwrite or sites_table is not None):
-        raise DataError("With --no-import nothing is read: leave out --files, --sites-table and --overwrite.")
-    limits = Limits(connect_s=connect_timeout, read_s=timeout, retries=retries)
-    folder = out if no_import else files or downloads_of(out)
-    if no_import and (out / "manifest.json").exists():
-        raise DataError(f"{out} is a store. With --no-import, --out is the folder for the files: choose another.")
-    plan = plan_fetch(folder, registry=registry, url=url, sites=names, offline=offline, locked=locked, limits=limits)
-    if not no_import:
-        need_tables(plan)
-    if registry is None and url is None and plan.registry.note:
-        say(f"note: {plan.registry.note}")
-    with SiteProgress("fetching") as progress:
-        results = fetch_files(
-            plan.files,
-            folder,
-            jobs=jobs,
-            lock=lock,
-            locked=locked,
-            offline=offline,
-            update=update,
-            distinct=True,
-            limits=limits,
-            seed=seed,
-            progress=progress,
+    if qc is not None or gpp is not None:
+        raise DataError(
+            "--qc and --gpp are for --zarr: published benchmark files hold a ready qc_mask and one GPP. Leave them out."
         )
+    errand = prepare(
+        out,
+        registry=registry,
+        url=url,
+        sites=names,
+        folder=files,
+        no_import=no_import,
+        jobs=jobs,
+        lock=lock,
+        locked=locked,
+        offline=offline,
+        update=update,
+        limits=Limits(connect_s=connect_timeout, read_s=timeout, retries=retries),
+        seed=seed,
+        sites_table=sites_table,
+        overwrite=overwrite,
+    )
+    if registry is None and url is None and errand.plan.registry.note:
+        say(f"note: {errand.plan.registry.note}")
+    with SiteProgress("fetching") as progress:
+        results = errand.download(progress)
     _tell_fetched(results)
-    store = None if no_import else _import(plan, results, out, sites_table, overwrite=overwrite)
-    _finish(results, store, folder=folder, json=json)
-
-
-def _import(
-    plan: Plan, results: Sequence[FetchResult], out: Path, sites_table: Path | None, *, overwrite: bool
-) -> Store | None:
-    from fluxtrapolation.data.fetch.towers import import_fetched
-    from fluxtrapolation.data.importers.outcome import TowersNotReadWarning
-
     with SiteProgress("importing") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", TowersNotReadWarning)  # in the table, every one
-        return import_fetched(plan, results, out, sites_table=sites_table, overwrite=overwrite, progress=progress)
+        report = errand.read(results, progress)
+    _finish(report, json=json)
 
 
-def _finish(results: Sequence[FetchResult], store: Store | None, *, folder: Path, json: bool) -> None:
+def _finish(report: FetchReport, *, json: bool) -> None:
     """Say what failed, answer, and leave with the exit code."""
-    from fluxtrapolation.data.fetch.towers import not_imported
-
-    unread = not_imported(store, results)
+    results, store, folder = report.results, report.store, report.folder
     failed = [one for one in results if not one.done]
     if json:
-        emit_json(_facts(results, store, unread, folder))
+        emit_json(_facts(report))
     else:
         rows: list[tuple[str, str, str]] = [
             (one.file.name, one.cause or "", _with_place(one.reason or "", one.rejected)) for one in failed
         ]
-        rows += [(f"{site}.csv", "not imported", reason) for site, reason in unread.items()]
+        rows += [(f"{site}.csv", "not imported", reason) for site, reason in report.not_imported.items()]
         if rows:
             emit_table(["file", "failed", "why"], rows, title=f"{len(rows)} of {len(results)} files failed")
             say("The same command tries these again and leaves the others as they are.")
@@ -151,8 +148,8 @@ def _finish(results: Sequence[FetchResult], store: Store | None, *, folder: Path
             say(f"{len(store.site_ids)} towers in the store; their files and the lock file lie in {folder}.")
         if store is not None or any(one.done for one in results):
             emit_path(store.path if store is not None else folder)
-    if failed or unread:
-        raise typer.Exit(1)
+    if failed or report.not_imported:
+        raise typer.Exit(DONE_IN_PART)
 
 
 def _with_place(reason: str, rejected: Path | None) -> str:
@@ -173,24 +170,32 @@ def _tell_fetched(results: Sequence[FetchResult]) -> None:
     say(f"{len(results)} files: {', '.join(parts)}; {received / 1e6:,.1f} MB received.")
 
 
-def _facts(results: Sequence[FetchResult], store: Store | None, unread: dict[str, str], folder: Path) -> dict[str, Any]:
+def _facts(report: FetchReport) -> dict[str, Any]:
+    results, store = report.results, report.store
     return {
         "path": None if store is None else str(store.path),
-        "folder": str(folder),
+        "folder": str(report.folder),
         "files": len(results),
         "done": sum(one.done for one in results),
         "failed": sum(not one.done for one in results),
         "received": sum(one.received for one in results),
-        "not_imported": unread,
+        "not_imported": report.not_imported,
         "sites": [] if store is None else list(store.site_ids),
         "results": [one.facts() for one in results],
     }
 
 
 def _stream(
-    address: str, out: Path, sites: list[str] | None, sites_table: Path | None, *, overwrite: bool, json: bool
+    address: str,
+    out: Path,
+    sites: list[str] | None,
+    sites_table: Path | None,
+    choices: dict[str, Any],
+    *,
+    overwrite: bool,
+    json: bool,
 ) -> None:
-    """Read a Zarr store over HTTP: the importer of ``data import`` does it, chunk by chunk."""
+    """Read a Zarr store over HTTP: the importer of ``data import`` does it, chunk by chunk, with these ``choices``."""
     from fluxtrapolation.data.fetch.names import check_address
     from fluxtrapolation.data.fetch.towers import PUBLIC_ZARR
     from fluxtrapolation.data.importers import import_towers
@@ -211,6 +216,7 @@ def _stream(
             sites_table=sites_table,
             overwrite=overwrite,
             progress=progress,
+            **choices,
         )
     failures = store.manifest.failures
     if json:
@@ -222,7 +228,7 @@ def _stream(
         say(f"{len(store.site_ids)} towers in the store.")
         emit_path(store.path)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(DONE_IN_PART)
 
 
 def _need_alone(values: Mapping[str, object], flags: Mapping[str, bool]) -> None:

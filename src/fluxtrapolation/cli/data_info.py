@@ -58,8 +58,9 @@ def info_lines(facts: Mapping[str, Any], towers: Mapping[str, list[str]]) -> Ite
     yield from _line("measured", f"{facts['measured']:,} ({facts['measured'] / max(facts['rows'], 1):.0%})")
     yield from _line("targets", ", ".join(facts["targets"]))
     yield from _line("covariates", ", ".join(facts["covariates"]))
-    yield from _line("first hour", _moment(facts["first"]))
-    yield from _line("last hour", _moment(facts["last"]))
+    daily = facts["resolution"] == "daily"
+    for end in ("first", "last"):
+        yield from _line(f"{end} {'day' if daily else 'hour'}", _moment(facts[end], 10 if daily else 16))
     yield from _line("size", f"{facts['bytes'] / 1e6:,.1f} MB")
     yield from _line("complete", "yes" if facts["complete"] else "no: run the same command again to finish it")
     yield from _line("failed", _counted(facts["failures"]))
@@ -114,8 +115,9 @@ def _option(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _moment(text: str | None) -> str | None:
-    return None if text is None else text.replace("T", " ").removesuffix("Z")[:16]
+def _moment(text: str | None, letters: int = 16) -> str | None:
+    """An ISO time up to the minute; with 10 letters, its day."""
+    return None if text is None else text.replace("T", " ").removesuffix("Z")[:letters]
 
 
 def _counted(items: Mapping[str, object]) -> str:

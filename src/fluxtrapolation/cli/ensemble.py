@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import JsonFlag, outside_stores
 
 
 class Weights(StrEnum):
@@ -19,7 +19,9 @@ class Weights(StrEnum):
 
 def ensemble(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the run folders.", show_default=False, callback=outside_stores)
+    ],
     name: Annotated[str, typer.Option("--name", help="What the ensemble is called in tables.")] = "ensemble",
     weights: Annotated[
         Weights, typer.Option("--weights", help="equal, or inverse-mse: by the mean validation RMSE of each member.")

@@ -17,6 +17,7 @@ from fluxtrapolation.cli.options import (
     ScenariosOption,
     chosen,
     chosen_scales,
+    outside_stores,
 )
 from fluxtrapolation.errors import EvaluationError, MissingColumnError, did_you_mean, examples
 
@@ -38,7 +39,10 @@ def evaluate(
     files: Annotated[
         list[Path], typer.Argument(help="Predictions (.parquet, .csv), or run folders.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="Scores to write (.parquet or .csv).", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Scores to write (.parquet or .csv).", show_default=False, callback=outside_stores),
+    ],
     protocol: ProtocolOption = Protocol.paper,
     store: Annotated[
         Path | None, typer.Option("--store", help="Gives qc_mask to tables that lack it (protocol measured).")
@@ -149,7 +153,12 @@ def table(
         typer.Argument(help="Scores (.parquet, .csv), published metric files, or folders.", show_default=False),
     ],
     target: Annotated[str, typer.Option("--target", help="GPP, NEE or ET.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv, .md, .tex or .html.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Table to write: .csv, .md, .tex or .html.", show_default=False, callback=outside_stores
+        ),
+    ],
     summary: Annotated[str, typer.Option("--summary", help="median, q90 or cvar10 over domains.")] = "median",
     baseline: Annotated[str, typer.Option("--baseline", help="Model of skill 0; 'none' for no skill.")] = "lr",
     metric: Annotated[str, typer.Option("--metric", help="Metric in the cells.")] = "rmse",

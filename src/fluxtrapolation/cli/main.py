@@ -32,7 +32,8 @@ app = typer.Typer(
 
     `fluxtrapolation report runs/ --out report/`
 
-    Exit codes: 0 done, 1 the check failed, 2 bad input or usage, 130 interrupted (what is finished is kept).
+    Exit codes: 0 done, 1 the check failed, 2 bad input or usage (also: done in part), 130 interrupted (what is finished
+    is kept).
     """,
 )
 app.add_typer(data.app, name="data")

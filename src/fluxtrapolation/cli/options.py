@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +15,35 @@ if TYPE_CHECKING:
 class Protocol(StrEnum):
     paper = "paper"
     measured = "measured"
+
+
+class QcRule(StrEnum):
+    good = "good"
+    measured = "measured"
+
+
+class Partitioning(StrEnum):
+    nt = "nt"
+    dt = "dt"
+
+
+DONE_IN_PART: Final = 2
+"""Exit code of a command that did a part of what was asked and told why not the rest: as for bad input."""
+
+
+def outside_stores(path: Path | None) -> Path | None:
+    """Callback of options that name what a command writes: it must not lie in a store.
+
+    Raises
+    ------
+    DataError
+        If it is a store, or lies in one.
+    """
+    if path is not None:
+        from fluxtrapolation.files import need_outside_stores
+
+        need_outside_stores(path)
+    return path
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]

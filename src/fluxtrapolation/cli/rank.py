@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, say
-from fluxtrapolation.cli.options import JsonFlag, ScalesOption, ScenariosOption, chosen, chosen_scales
+from fluxtrapolation.cli.options import JsonFlag, ScalesOption, ScenariosOption, chosen, chosen_scales, outside_stores
 from fluxtrapolation.errors import EvaluationError, examples
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def rank(
     ] = None,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Also write the table: .csv, .md, .tex or .html.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", help="Also write the table: .csv, .md, .tex or .html.", show_default=False, callback=outside_stores
+        ),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -93,7 +96,10 @@ def compare(
     draws: Annotated[int, typer.Option("--draws", help="Draws of sites.")] = 4000,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Also write the cells: .csv, .md, .tex or .html.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", help="Also write the cells: .csv, .md, .tex or .html.", show_default=False, callback=outside_stores
+        ),
     ] = None,
     json: JsonFlag = False,
 ) -> None:

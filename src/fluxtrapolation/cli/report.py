@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path
-from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption
+from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption, outside_stores
 from fluxtrapolation.schema import SELECTIONS
 
 TITLE: Final = "Extrapolating ecosystem fluxes"
@@ -25,7 +25,9 @@ class Selection(StrEnum):
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the report.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the report.", show_default=False, callback=outside_stores)
+    ],
     title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = TITLE,
     protocol: ProtocolOption = Protocol.paper,
     selection: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, out, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import JsonFlag, outside_stores
 
 app = typer.Typer(no_args_is_help=True, help="Which towers and years are train, validation and test.")
 
@@ -74,7 +74,9 @@ def show(
 def design(
     store: Annotated[Path, typer.Option("--store", help="Folder of the store.", show_default=False)],
     rule: Annotated[RuleName, typer.Option("--rule", help="See above.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Scenario file to write (.yaml).", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Scenario file to write (.yaml).", show_default=False, callback=outside_stores)
+    ],
     n_test: Annotated[int, typer.Option("--n-test", help="Test towers (random, temperature).")] = 40,
     n_validation: Annotated[int, typer.Option("--n-validation", help="Validation towers (random, temperature).")] = 20,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table, err, say
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag
 from fluxtrapolation.cli.training import (
     ClusterOption,
     JobsOption,
@@ -77,7 +77,7 @@ def sweep(
     else:
         emit_path(read.out)
     if failed:
-        raise typer.Exit(2 if len(failed) == len(results) else 1)
+        raise typer.Exit(DONE_IN_PART)
 
 
 def _reports(plan: SweepPlan) -> list[Path]:

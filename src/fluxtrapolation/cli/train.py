@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fluxtrapolation.cli.console import emit_json, emit_path, emit_table
-from fluxtrapolation.cli.options import JsonFlag
+from fluxtrapolation.cli.options import DONE_IN_PART, JsonFlag, outside_stores
 from fluxtrapolation.cli.training import (
     ClusterOption,
     JobsOption,
@@ -44,7 +44,9 @@ def train(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the run folders.", show_default=False, callback=outside_stores)
+    ],
     profile: Annotated[
         ProfileName,
         typer.Option(
@@ -110,8 +112,7 @@ def train(
     else:
         emit_path(results[0].path if len(results) == 1 else out)
     if failed:
-        # Nothing came of it: the input was bad. Something came of it: a check failed.
-        raise typer.Exit(2 if len(failed) == len(results) else 1)
+        raise typer.Exit(DONE_IN_PART)
 
 
 def _names(given: list[str]) -> list[str]:
@@ -122,7 +123,10 @@ def _names(given: list[str]) -> list[str]:
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     store: Annotated[Path, typer.Option("--store", help="Folder of the store.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Predictions to write (.parquet).", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Predictions to write (.parquet).", show_default=False, callback=outside_stores),
+    ],
     selection: Annotated[str, typer.Option("--selection", help="mean, max or discrepancy.")] = "mean",
     part: Annotated[str, typer.Option("--part", help="test, validation or train.")] = "test",
     json: JsonFlag = False,

@@ -45,26 +45,27 @@ def choose_sites(
     """
     if sites is not None:
         store.need_sites(sites)
-    conditions: list[tuple[str, Callable[[SiteRecord], bool]]] = []
+    conditions: list[tuple[str, Callable[[SiteRecord], bool], str]] = []
     if sites is not None:
         wanted = set(sites)
-        conditions.append((f"the {len(wanted)} sites asked for", lambda record: record.site_id in wanted))
+        conditions.append((f"the {len(wanted)} sites asked for", lambda record: record.site_id in wanted, ""))
     if igbp is not None:
         classes = _classes(igbp)
-        conditions.append((f"IGBP {', '.join(igbp)}", lambda record: record.igbp in classes))
+        conditions.append((f"IGBP {', '.join(igbp)}", lambda record: record.igbp in classes, "Ask for other classes."))
     if bbox is not None:
         box = _box(bbox)
-        conditions.append((f"the box {','.join(f'{edge:g}' for edge in bbox)}", lambda record: _in_box(record, box)))
+        edges = ",".join(f"{edge:g}" for edge in bbox)
+        fix = "Ask for a larger box, or another: west,south,east,north in degrees."
+        conditions.append((f"the box {edges}", lambda record: _in_box(record, box), fix))
     if years is not None:
         span = _years(years)
-        conditions.append((f"the years {_span(years)}", lambda record: _touches(record, span)))
+        fix = "Ask for years in which they have records."
+        conditions.append((f"the years {_span(years)}", lambda record: _touches(record, span), fix))
     left = list(store.site_ids)
-    for said, holds in conditions:
+    for said, holds, fix in conditions:
         before, left = left, [site for site in left if holds(store.record(site))]
         if not left:
-            raise DataError(
-                f"No tower is left after {said}: of {len(before)} before, {_held(store, before)}. Ask for more."
-            )
+            raise DataError(f"No tower is left after {said}: of {len(before)} before, {_held(store, before)}. {fix}")
     if not left:
         raise DataError(f"The store {store.path} holds no tower. Import some first.")
     return left
@@ -136,7 +137,10 @@ def _touches(record: SiteRecord, years: Years) -> bool:
 
 
 def _span(years: Years) -> str:
-    return ":".join("" if year is None else str(year) for year in years)
+    first, last = years
+    if first is None:
+        return f"up to {last}"
+    return f"from {first} on" if last is None else f"{first} to {last}"
 
 
 def _held(store: Store, sites: Sequence[str]) -> str:

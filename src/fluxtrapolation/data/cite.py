@@ -14,11 +14,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from fluxtrapolation.data.cite_products import (
+    Product,
+    acknowledgements,
+    policies,
+    product_of,
+    product_references,
+    products_of,
+    unclear_towers,
+)
 from fluxtrapolation.data.manifest import SiteRecord, Source
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.references import (
     BENCHMARK,
-    FLUXNET2015,
     KNOWN,
     SOFTWARE,
     Reference,
@@ -32,23 +40,6 @@ from fluxtrapolation.errors import DataError, examples
 
 Format = Literal["bibtex", "text", "csl-json"]
 FORMATS: Final[tuple[Format, ...]] = ("bibtex", "text", "csl-json")
-FLUXNET2015_LAST_YEAR: Final = 2014
-
-FLUXNET2015_THANKS: Final = (
-    "This work used eddy covariance data acquired and shared by the FLUXNET community, including these networks: "
-    "AmeriFlux, AfriFlux, AsiaFlux, CarboAfrica, CarboEuropeIP, CarboItaly, CarboMont, ChinaFlux, Fluxnet-Canada, "
-    "GreenGrass, ICOS, KoFlux, LBA, NECC, OzFlux-TERN, TCOS-Siberia, and USCCC. The ERA-Interim reanalysis data are "
-    "provided by ECMWF and processed by LSCE. The FLUXNET eddy covariance data processing and harmonization was "
-    "carried out by the European Fluxes Database Cluster, AmeriFlux Management Project, and Fluxdata project of "
-    "FLUXNET, with the support of CDIAC and ICOS Ecosystem Thematic Center, and the OzFlux, ChinaFlux and AsiaFlux "
-    "offices."
-)
-"""The wording that the FLUXNET2015 data policy asks for."""
-
-AMERIFLUX_THANKS: Final = (
-    "Funding for AmeriFlux data resources was provided by the U.S. Department of Energy's Office of Science."
-)
-
 LICENCES: Final[Mapping[str, str]] = {
     "CC-BY-4.0": "credit the providers (the references here), link https://creativecommons.org/licenses/by/4.0/, and "
     "say what you changed",
@@ -127,14 +118,16 @@ def cite_store(store: Store | str | Path, *, dois: Mapping[str, str] | None = No
     sources = [one for one in opened.manifest.sources if one.kind not in ("merge", "subset")]
     simulated = {one.name for one in sources if one.kind == "synthetic"}
     synthetic = bool(sources) and all(one.kind == "synthetic" for one in sources)
+    given = products_of(opened.manifest)
     known = site_dois(opened) | dict(dois or {})
     records = [entry.record for _, entry in sorted(opened.manifest.sites.items())]
     real = [] if synthetic else [record for record in records if record.source not in simulated]
-    sites = tuple(_credit(record, known.get(record.site_id)) for record in real)
+    sites = tuple(_credit(record, known.get(record.site_id), given.get(record.site_id)) for record in real)
+    products = {record.site_id: given[record.site_id] for record in real if record.site_id in given}
     found: list[Reference] = []
     for source in sources:
         if source.kind != "synthetic":
-            found += _references_of(source)
+            found += [*_references_of(source), *product_references(source, real, products)]
     found += [SOFTWARE] if synthetic else [BENCHMARK, SOFTWARE]
     return Citation(
         store=str(opened.path),
@@ -143,8 +136,12 @@ def cite_store(store: Store | str | Path, *, dois: Mapping[str, str] | None = No
         references=_unique([*found, *(_site_reference(site) for site in sites if site.doi is not None)]),
         sites=sites,
         licences=tuple(_licence_lines(sources, records)),
-        acknowledge=tuple(_thanks(sources, real)),
-        cautions=tuple(_cautions(sources, sites, simulated if not synthetic else set())),
+        acknowledge=tuple(acknowledgements(sources, real, products)),
+        cautions=(
+            *unclear_towers(products),
+            *policies(sources, real),
+            *_cautions(sources, sites, products, simulated if not synthetic else set()),
+        ),
     )
 
 
@@ -173,13 +170,11 @@ def render(citation: Citation, format: Format = "bibtex") -> str:
 def site_dois(store: Store) -> dict[str, str]:
     """DOIs of towers' own data: those the store keeps, and of FLUXNET2015 those of the packaged list.
 
-    Later products bear FLUXNET2015 in their file names as well; a record that goes beyond its last year is none of it.
+    Later products bear FLUXNET2015 in their file names as well; see :func:`product_of`.
     """
     found: dict[str, str] = {}
     for site, entry in sorted(store.manifest.sites.items()):
-        record = entry.record
-        ours = "FLUXNET2015" in record.source.upper() and record.last_hour.year <= FLUXNET2015_LAST_YEAR
-        doi = entry.doi or (fluxnet2015_dois().get(site) if ours else None)
+        doi = entry.doi or (fluxnet2015_dois().get(site) if product_of(entry) == "FLUXNET2015" else None)
         if doi is not None:
             found[site] = doi
     return found
@@ -224,11 +219,11 @@ def read_dois(path: str | Path) -> dict[str, str]:
     return found
 
 
-def _credit(record: SiteRecord, doi: str | None) -> SiteCredit:
+def _credit(record: SiteRecord, doi: str | None, product: Product | None) -> SiteCredit:
     return SiteCredit(
         site_id=record.site_id,
         name=record.name,
-        source=record.source,
+        source=record.source if product is None or product == "unclear" else product,
         licence=record.licence,
         first_year=record.first_hour.year,
         last_year=record.last_hour.year,
@@ -246,7 +241,7 @@ def _references_of(source: Source) -> list[Reference]:
     """The references of one source: known ones by their DOI, others from what it says of itself."""
     dois = find_dois(source.doi) or find_dois(source.citation)
     if not dois and "FLUXNET2015" in source.name.upper():
-        return [FLUXNET2015]
+        return []  # by its towers: see product_references
     if not dois:
         return [_own_reference(source, source.name, None)] if _is_stated(source) else []
     names = source.name.split("; ")
@@ -320,32 +315,19 @@ def _licence_lines(sources: Sequence[Source], records: Sequence[SiteRecord]) -> 
             yield f"{licence}: {which}; {LICENCES.get(licence, 'read its conditions')}"
 
 
-def _thanks(sources: Sequence[Source], records: Sequence[SiteRecord]) -> Iterable[str]:
-    names = [*(source.name for source in sources if source.kind != "synthetic"), *(record.source for record in records)]
-    if any("FLUXNET2015" in name.upper() for name in names):
-        yield FLUXNET2015_THANKS
-    if any(re.search(r"\bAmeriFlux\b", name) for name in names) or any(_of_ameriflux(sources, one) for one in records):
-        yield AMERIFLUX_THANKS
-
-
-def _of_ameriflux(sources: Iterable[Source], record: SiteRecord) -> bool:
-    """Whether a tower's archive came from AmeriFlux. Files are named after the product, so its network tells.
-
-    FLUXNET2015 has a wording of its own that names AmeriFlux.
-    """
-    if "FLUXNET2015" in record.source.upper() or "AmeriFlux" not in (record.network or ""):
-        return False
-    return any(one.kind == "fluxnet" and one.covers(record) for one in sources)
-
-
-def _cautions(sources: Sequence[Source], sites: Sequence[SiteCredit], simulated: set[str]) -> Iterable[str]:
+def _cautions(
+    sources: Sequence[Source], sites: Sequence[SiteCredit], products: Mapping[str, Product], simulated: set[str]
+) -> Iterable[str]:
     unknown = [source.location for source in sources if source.kind != "synthetic" and not _is_stated(source)]
     if unknown:
         yield f"The source of the files in {examples(unknown)} is not stated: ask whoever gave them whom to cite."
     silent = [
         source.name
         for source in sources
-        if source.kind != "synthetic" and _is_stated(source) and not (source.citation or source.doi)
+        if source.kind != "synthetic"
+        and _is_stated(source)
+        and not (source.citation or source.doi)
+        and not (products and source.name == "FLUXNET2015")  # cited by its towers
     ]
     if silent:
         yield f"No citation is known of {examples(silent)}: look it up where the data come from."

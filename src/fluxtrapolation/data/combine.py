@@ -265,7 +265,8 @@ def _take_all(
     empty: list[str] = []
     with closing(writer):
         writer.forget_failures()
-        todo = [site for site in sites if site not in writer.done]
+        held = writer.done
+        todo = [site for site in sites if site not in held]
         for done, site in enumerate(todo, start=len(sites) - len(todo) + 1):
             try:
                 if not take(site):

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from fluxtrapolation.data.journal import JOURNAL_NAME
 from fluxtrapolation.data.manifest import MANIFEST_NAME, SITE_TABLE_NAME
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.errors import DataError
@@ -157,7 +158,7 @@ def is_ours(path: Path) -> bool:
     if path.name == SITES_FOLDER:
         return path.is_dir() and all(p.suffix in (".parquet", ".tmp") and p.is_file() for p in path.iterdir())
     temporary = path.name.startswith(".") and path.name.endswith(".tmp")
-    return temporary or path.name in (MANIFEST_NAME, SITE_TABLE_NAME, LOCK_NAME)
+    return temporary or path.name in (MANIFEST_NAME, JOURNAL_NAME, SITE_TABLE_NAME, LOCK_NAME)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,13 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fluxtrapolation.data.checks import check_site_id
+from fluxtrapolation.data.journal import read_journal
 from fluxtrapolation.data.reading import near_name, reading
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, SchemaVersionError
+from fluxtrapolation.files import MANIFEST_NAME as MANIFEST_NAME  # named here for all who read stores
+from fluxtrapolation.files import STORE_FORMAT as STORE_FORMAT
 from fluxtrapolation.schema import STORE_SCHEMA_VERSION
 
-MANIFEST_NAME = "manifest.json"
 SITE_TABLE_NAME = "sites.parquet"
-STORE_FORMAT = "fluxtrapolation-store"
 FETCHED = "fetched_"
 """How the keys of a source's options begin that say when and from where its files were fetched."""
 CONTENT_VERSION = 1
@@ -108,8 +111,9 @@ class Source(_Strict):
         return {**options, **facts}
 
     def covers(self, record: SiteRecord) -> bool:
-        """Whether a tower's record names this source, or one of those that its name joins."""
-        return record.source == self.name or record.source in re.split(r"[,;] ", self.name)
+        """Whether a tower's record names this source, one of those that its name joins, or a host of its files."""
+        hosts = str(self.options.get(f"{FETCHED}from") or "").split(", ")
+        return record.source == self.name or record.source in (*re.split(r"[,;] ", self.name), *hosts)
 
 
 class FileEntry(_Strict):
@@ -151,6 +155,33 @@ class Manifest(_Strict):
             },
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Change(_Strict):
+    """What a line of the journal adds to a manifest.
+
+    ``sites`` replace those of their name and end their failure; ``forget_failures`` comes before ``failures``. A tower
+    is ``withdrawn`` before its file is replaced: killed in between, the store must not say of the new file what was
+    true of the old one.
+    """
+
+    withdrawn: tuple[str, ...] = ()
+    sites: dict[str, SiteEntry] = Field(default_factory=dict)
+    failures: dict[str, str] = Field(default_factory=dict)
+    forget_failures: bool = False
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest with the change, unfinished; its tables of sites and failures are changed in place."""
+        if self.forget_failures:
+            manifest.failures.clear()
+        for site in self.withdrawn:
+            manifest.sites.pop(site, None)
+        for site in self.sites:
+            manifest.failures.pop(site, None)
+        manifest.sites.update(self.sites)
+        manifest.failures.update(self.failures)
+        # Whoever changes a finished store makes it unfinished, until it is finished again.
+        return manifest.model_copy(update={"complete": False})
 
 
 def differences(held: Manifest, asked: Manifest) -> list[str]:
@@ -196,23 +227,53 @@ def as_body(manifest: Manifest) -> dict[str, Any]:
     return body
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest with its own checksum, under a temporary name first."""
-    from fluxtrapolation.files import write_bytes_atomic
-
-    body = as_body(manifest)
-    text = json.dumps({**body, "sha256": _checksum(body)}, indent=1)
-    write_bytes_atomic(folder / MANIFEST_NAME, text.encode())
-
-
-def read_manifest(folder: Path) -> tuple[Manifest, bool]:
-    """Read a store's manifest.
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write the manifest with its own checksum, under a temporary name first; a journal there counts no longer.
 
     Returns
     -------
+    str
+        The checksum, by which a journal names its manifest.
+    """
+    from fluxtrapolation.files import write_bytes_atomic
+
+    body = as_body(manifest)
+    checksum = _checksum(body)
+    text = json.dumps({**body, "sha256": checksum}, indent=1)
+    write_bytes_atomic(folder / MANIFEST_NAME, text.encode())
+    return checksum
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A manifest as it was read.
+
+    Attributes
+    ----------
     manifest : Manifest
+        With what the journal of a running or killed import adds to it.
     intact : bool
         Whether the manifest's own checksum agrees.
+    checksum : str or None
+        The one that stands in it.
+    journaled : bool
+        Whether there was a journal of this very manifest.
+    """
+
+    manifest: Manifest
+    intact: bool
+    checksum: str | None
+    journaled: bool
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, bool]:
+    """Read a store's manifest: it, and whether it is intact. See :func:`open_manifest`."""
+    opened = open_manifest(folder)
+    return opened.manifest, opened.intact
+
+
+def open_manifest(folder: Path) -> Opened:
+    """Read a store's manifest, with what the journal of a running or killed import adds to it.
 
     Raises
     ------
@@ -233,6 +294,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, bool]:
             f"{folder} is not a store: it has no {MANIFEST_NAME}. "
             f"Make one with 'fluxtrapolation data import {folder} --out towers/' or 'data synth --out world/'."
         )
+    # The journal before the manifest: if the import ends in between, the manifest has it all and the journal is past.
+    belongs_to, lines = read_journal(folder)
     with reading(path):
         content = path.read_bytes()
     try:
@@ -253,7 +316,33 @@ def read_manifest(folder: Path) -> tuple[Manifest, bool]:
         ) from None
     except DataError as error:
         raise DataError(f"{path} is malformed: {error} Restore it or import the store again.") from None
-    return manifest, checksum == _checksum(body)
+    intact = checksum == _checksum(body)
+    if checksum is None or belongs_to != checksum:
+        return Opened(manifest, intact, checksum, journaled=False)
+    return Opened(_with_journal(folder, manifest, lines), intact, checksum, journaled=True)
+
+
+def _with_journal(folder: Path, manifest: Manifest, lines: Sequence[dict[str, Any]]) -> Manifest:
+    """The manifest with the towers of the journal whose files are there, whole."""
+    for line in lines:
+        try:
+            change = Change.model_validate(line)
+        except (ValidationError, DataError):
+            continue  # of another version: the tower is read again
+        present = {site: entry for site, entry in change.sites.items() if has_file(folder, entry)}
+        manifest = change.model_copy(update={"sites": present}).apply(manifest)
+    return manifest
+
+
+def has_file(folder: Path, entry: SiteEntry) -> bool:
+    """Whether a tower's file is there and has its size.
+
+    After a power failure its line in the journal may be on the disk, and the file not.
+    """
+    try:
+        return (folder / entry.file).stat().st_size == entry.bytes
+    except OSError:
+        return False
 
 
 def _check_version(version: object, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading files that may not be there or may not be read: plain errors, and the name that was meant."""
+"""Reading files that may not be there or may not be read: plain errors, plain text, and the name that was meant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fluxtrapolation.errors import DataError
+
+
+def plain_text(text: str) -> str:
+    """``text`` in one line, without what moves the cursor, changes colours or turns the direction of writing.
+
+    Facts and names out of other people's files reach the terminal, the manifest and bibliographies.
+    """
+    return " ".join("".join(one if one.isprintable() else " " if one.isspace() else "" for one in text).split())
 
 
 def near_name(path: Path) -> str:

@@ -99,7 +99,24 @@ FLUXNET2015: Final = Reference(
     more=(("journal", "Scientific Data"), ("volume", "7"), ("number", "225")),
 )
 
-KNOWN: Final = {str(reference.doi).casefold(): reference for reference in (FLUXNET2015,)}
+WARM_WINTER: Final = Reference(
+    key="warmwinter2022",
+    kind="dataset",
+    title=(
+        "Warm Winter 2020 ecosystem eddy covariance flux product for 73 stations in FLUXNET-Archive format, "
+        "release 2022-1"
+    ),
+    authors=("Warm Winter 2020 Team", "ICOS Ecosystem Thematic Centre"),
+    year=2022,
+    doi="10.18160/2G60-ZHAK",
+    more=(("publisher", "ICOS Carbon Portal"),),
+)
+"""As the ICOS Carbon Portal's own metadata name it; the year is that of the release."""
+
+DROUGHT_DOI: Final = "10.18160/YVR0-4898"
+"""Drought-2018 ecosystem eddy covariance flux product for 52 stations, ICOS Carbon Portal."""
+
+KNOWN: Final = {str(reference.doi).casefold(): reference for reference in (FLUXNET2015, WARM_WINTER)}
 """References of which more is known than a source says, by DOI in small letters."""
 
 

@@ -101,7 +101,9 @@ class Store:
     Notes
     -----
     ``time`` is local standard time, START of the hour; ``utc_offset_h`` in the site table is local minus true UTC.
-    Values are float32; a missing target is null; covariates are complete. Opening reads the manifest only.
+    Values are float32; a missing value is null. Targets have gaps. A covariate has none, but a tower may lack one
+    altogether or in part, where a satellite product has no value (``data covariates``) or an archive no such column:
+    its notes say so. Opening reads the manifest only.
     """
 
     def __init__(self, path: str | Path) -> None:

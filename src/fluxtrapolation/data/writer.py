@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -25,38 +26,41 @@ from fluxtrapolation.data.folder import (
     settle,
     writing,
 )
+from fluxtrapolation.data.journal import Journal
 from fluxtrapolation.data.manifest import (
     MANIFEST_NAME,
     SITE_TABLE_NAME,
+    Change,
     FileEntry,
     Manifest,
+    Opened,
     SiteEntry,
     SiteRecord,
     Source,
     differences,
-    read_manifest,
+    has_file,
+    open_manifest,
     utc_now,
     warn_if_changed,
     write_manifest,
 )
 from fluxtrapolation.data.store import Store, site_table, store_schema
-from fluxtrapolation.errors import DataError, examples
-from fluxtrapolation.files import write_bytes_atomic
+from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
+from fluxtrapolation.files import need_outside_stores, write_bytes_atomic
 from fluxtrapolation.schema import COVARIATES, QC, TARGETS, TIME
 
 COMPRESSION: Literal["zstd"] = "zstd"
 COMPRESSION_LEVEL = 1
-ADOPTED_AT_ONCE = 32
-"""Copied sites that enter the manifest together: to write it takes longer than to copy a small file."""
 
 
 class StoreWriter:
     """Write a store site by site.
 
-    A site enters the manifest only after its file stands under its final name, so a writer killed at any moment
-    leaves a store that opens and lacks the half-written site. Opening a writer with the same source and options on an
-    unfinished store continues it; :attr:`done` names the sites to skip. One writer at a time: the folder is locked
-    until :meth:`finish` or :meth:`close`.
+    A site enters the journal beside the manifest only after its file stands under its final name, so a writer killed at
+    any moment leaves a store that opens and lacks the half-written site; :meth:`finish`, or the next writer, brings the
+    journal into the manifest. Opening a writer with the same source and options on an unfinished store continues it;
+    :attr:`done` names the sites to skip. One writer at a time: the folder is locked until :meth:`finish` or
+    :meth:`close`.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ class StoreWriter:
         self.path = Path(path)
         self._lock = Lock()
         self._closed = False
-        self._adopted: dict[str, SiteEntry] = {}
+        self._journal: Journal | None = None
         fresh = Manifest(
             package_version=source.package_version,
             created=utc_now(),
@@ -119,13 +123,14 @@ class StoreWriter:
         folder = self.path.resolve()
         if folder.is_file():
             raise DataError(f"{self.path} is a file; a store is a folder. Choose another --out.")
+        need_outside_stores(folder.parent, given=self.path)
         settle(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _open(self, fresh: Manifest, *, overwrite: bool) -> Manifest:
         """The manifest to go on with, in ``self._folder``: the store itself, or its successor when overwriting."""
-        held: Manifest | None = None
+        held: Opened | None = None
         if not (self._folder / MANIFEST_NAME).exists():
             clear_leftovers(self._folder)
         elif overwrite:
@@ -133,27 +138,53 @@ class StoreWriter:
             held = self._successor(fresh)
         else:
             held = self._same_store(fresh)
-        if held is None:
-            write_manifest(self._folder, fresh)
-        return held or fresh
+        manifest = fresh if held is None else self._without_lost(held.manifest)
+        if held is None or held.journaled or held.checksum is None or manifest is not held.manifest:
+            self._save(manifest)
+        else:
+            self._journal = Journal(self._folder, held.checksum)
+        return manifest
 
-    def _same_store(self, fresh: Manifest) -> Manifest:
-        held, intact = read_manifest(self._folder)
-        warn_if_changed(self.path, intact)
+    def _without_lost(self, held: Manifest) -> Manifest:
+        """The manifest without towers whose files were removed or cut, so that they are read again."""
+        lost = sorted(site for site, entry in held.sites.items() if not has_file(self._folder, entry))
+        if not lost:
+            return held
+        warnings.warn(
+            f"{self.path} has lost the files of {len(lost)} of its {len(held.sites)} towers: {examples(lost)}. Those "
+            "that this run was asked for are read again; the others are no longer in the store.",
+            FluxtrapolationWarning,
+            stacklevel=5,
+        )
+        kept = {site: entry for site, entry in held.sites.items() if site not in set(lost)}
+        return held.model_copy(update={"sites": kept, "complete": False})
+
+    def _save(self, manifest: Manifest) -> None:
+        """Write the manifest whole; the journal begins anew."""
+        checksum = write_manifest(self._folder, manifest)
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = Journal(self._folder, checksum)
+        self._journal.remove()
+
+    def _same_store(self, fresh: Manifest) -> Opened:
+        opened = open_manifest(self._folder)
+        held = opened.manifest
+        warn_if_changed(self.path, opened.intact)
         differ = differences(held, fresh)
         if differ:
             raise DataError(
                 f"{self.path} already holds a store of {len(held.sites)} sites made with other options: "
                 f"{examples(differ)}. Choose another --out, or replace it with --overwrite."
             )
-        return held
+        return opened
 
-    def _successor(self, fresh: Manifest) -> Manifest | None:
+    def _successor(self, fresh: Manifest) -> Opened | None:
         """Manifest of an interrupted overwriting that can be continued; else the way is cleared for a new one."""
         try:
-            held, _ = read_manifest(self._folder)
-            if not differences(held, fresh):
-                return held
+            opened = open_manifest(self._folder)
+            if not differences(opened.manifest, fresh):
+                return opened
         except DataError:
             pass
         remove(self._folder)
@@ -162,16 +193,21 @@ class StoreWriter:
 
     def close(self) -> None:
         """Let another writer come. What was added stays; :meth:`finish` does this as well."""
-        if self._adopted:
-            with suppress(DataError):  # a full disk has been told; the files are found again
-                self._update(lambda _: {})
-        self._closed = True
+        with self._lock:
+            if self._journal is not None and self._journal.begun and not self._closed:
+                with (
+                    suppress(DataError),
+                    writing(self.path),
+                ):  # a full disk has been told; the journal says what was done
+                    self._save(self.manifest)
+                self._journal.close()
+            self._closed = True
         self._folder_lock.release()
 
     @property
     def done(self) -> frozenset[str]:
         """Sites that stand in the store already."""
-        return frozenset((*self.manifest.sites, *self._adopted))
+        return frozenset(self.manifest.sites)
 
     @property
     def complete(self) -> bool:
@@ -240,6 +276,7 @@ class StoreWriter:
         )
         content = buffer.getvalue()
         name = f"{SITES_FOLDER}/{site}.parquet"
+        self._withdraw(site)
         write_bytes_atomic(self._folder / name, content)
         entry = SiteEntry(
             record=full,
@@ -250,12 +287,7 @@ class StoreWriter:
             source_sha256=source_sha256,
             doi=doi,
         )
-
-        def with_site(manifest: Manifest) -> dict[str, Any]:
-            failures = {k: v for k, v in manifest.failures.items() if k != site}
-            return {"sites": {**manifest.sites, site: entry}, "failures": failures}
-
-        self._update(with_site)
+        self._note(Change(sites={site: entry}))
 
     def adopt(self, entry: SiteEntry, path: Path, *, link: bool = False) -> None:
         """Take a site over from another store of the same columns, its file byte for byte.
@@ -275,24 +307,25 @@ class StoreWriter:
             If the file is missing or not what ``entry`` says, or the disk is full; the site is then absent.
         """
         name = f"{SITES_FOLDER}/{entry.record.site_id}.parquet"
+        self._withdraw(entry.record.site_id)
         copy_file(path, self._folder / name, sha256=entry.sha256, link=link)
-        with self._lock:
-            self._adopted[entry.record.site_id] = entry.model_copy(update={"file": name})
-        if len(self._adopted) >= ADOPTED_AT_ONCE:
-            self._update(lambda _: {})
+        # To wait for the disk takes longer than to copy a small file once more, after a power failure.
+        self._note(Change(sites={entry.record.site_id: entry.model_copy(update={"file": name})}), sync=False)
 
     def fail(self, site: str, reason: str) -> None:
         """Record that a site could not be read, and why; the others go on."""
-        self._update(lambda manifest: {"failures": {**manifest.failures, site: reason}})
+        self._note(Change(failures={site: reason}))
 
     def forget_failures(self) -> None:
         """Start with a clean slate: what failed in an earlier import is told again only if it fails again."""
         if self.manifest.failures:
-            self._update(lambda _: {"failures": {}})
+            self._note(Change(forget_failures=True))
 
     def discard(self) -> None:
         """Take the store away again if no site was written, so that a failed import leaves nothing behind."""
         if not self.manifest.sites:
+            if self._journal is not None:
+                self._journal.remove()
             (self._folder / MANIFEST_NAME).unlink(missing_ok=True)
         self.close()
         for folder in (self._folder / SITES_FOLDER, self._folder):
@@ -302,7 +335,6 @@ class StoreWriter:
     def finish(self) -> Store:
         """Write the site table, mark the store complete, put it in its place, open it, let go of the folder."""
         with self._lock, writing(self.path):
-            self.manifest = self._with_adopted()
             table = site_table(entry.record for entry in self.manifest.sites.values())
             buffer = io.BytesIO()
             table.write_parquet(buffer, compression=COMPRESSION)
@@ -315,7 +347,7 @@ class StoreWriter:
                 "failures": dict(sorted(self.manifest.failures.items())),
             }
             self.manifest = self.manifest.model_copy(update={**ordered, "site_table": entry, "complete": True})
-            write_manifest(self._folder, self.manifest)
+            self._save(self.manifest)
             # The folder is locked: temporary files are those of writers that were killed.
             for folder in (self._folder, self._folder / SITES_FOLDER):
                 for leftover in folder.glob(".*.tmp"):
@@ -327,20 +359,26 @@ class StoreWriter:
         self.close()
         return Store(self.path)
 
-    def _update(self, change: Callable[[Manifest], dict[str, Any]]) -> None:
-        with self._lock:
-            if self._closed:
-                raise DataError(f"The writer of {self.path} is finished. Open another one to add sites.")
-            manifest = self._with_adopted()
-            # Whoever changes a finished store makes it unfinished, until finish() is called again.
-            self.manifest = manifest.model_copy(update={**change(manifest), "complete": False})
-            write_manifest(self._folder, self.manifest)
+    def _withdraw(self, site: str) -> None:
+        """Before a tower's file is replaced: whoever opens the store after a kill in between does not see the tower.
 
-    def _with_adopted(self) -> Manifest:
-        """The manifest with the sites that were copied since it was last written."""
-        adopted, self._adopted = self._adopted, {}
-        failures = {k: v for k, v in self.manifest.failures.items() if k not in adopted}
-        return self.manifest.model_copy(update={"sites": {**self.manifest.sites, **adopted}, "failures": failures})
+        The manifest in memory keeps it: if the new file cannot be written, the old one is there still.
+        """
+        with self._lock:
+            if site not in self.manifest.sites or self._closed or self._journal is None:
+                return
+            with writing(self.path):
+                self._journal.append(Change(withdrawn=(site,)).model_dump(mode="json", exclude_defaults=True))
+            self.manifest = self.manifest.model_copy(update={"complete": False})
+
+    def _note(self, change: Change, *, sync: bool = True) -> None:
+        """Write a change into the journal, then into the manifest that is held in memory."""
+        with self._lock:
+            if self._closed or self._journal is None:
+                raise DataError(f"The writer of {self.path} is finished. Open another one to add sites.")
+            with writing(self.path):
+                self._journal.append(change.model_dump(mode="json", exclude_defaults=True), sync=sync)
+            self.manifest = change.apply(self.manifest)
 
     def __enter__(self) -> StoreWriter:
         return self

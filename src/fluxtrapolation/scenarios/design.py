@@ -112,13 +112,14 @@ def _by_years(store: Store, name: str, options: DesignOptions) -> Scenario:
     left_out = [site for site in store.site_ids if site not in set(listed)]
     if not listed:
         raise ScenarioError(
-            f"No tower of the store has a measured hour in the train years {train}. The store spans "
+            f"No tower of the store has a measured {_rows(store)[:-1]} in the train years {train}. The store spans "
             f"{store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
         )
     for flag, years in (("--validation-years", validation), ("--test-years", test)):
         if not any(within(site, years) for site in listed):
             raise ScenarioError(
-                f"None of the {len(listed)} towers with measured hours in the train years has one in {flag} {years}. "
+                f"None of the {len(listed)} towers with measured {_rows(store)} in the train years has one in "
+                f"{flag} {years}. "
                 f"The store spans {store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
             )
     return Scenario(
@@ -127,14 +128,19 @@ def _by_years(store: Store, name: str, options: DesignOptions) -> Scenario:
         domain="site-year",
         rule=(
             f"years: train {train}, validation {validation}, test {test} (local standard time) "
-            f"at the {len(listed)} towers with measured hours in the train years; one domain is a tower in one year "
-            "(a tower at the multi-year scales)"
+            f"at the {len(listed)} towers with measured {_rows(store)} in the train years; one domain is a tower in "
+            "one year (a tower at the multi-year scales)"
         ),
         source=_source(store),
         sites=tuple(listed),
         years=YearSplit(train=train, validation=validation, test=test),
         made_from=_made_from(store, "years", left_out=left_out),
     )
+
+
+def _rows(store: Store) -> str:
+    """What a row of the store is."""
+    return "days" if store.resolution == "daily" else "hours"
 
 
 def _eligible(store: Store, options: DesignOptions) -> list[str]:
@@ -147,7 +153,8 @@ def _eligible(store: Store, options: DesignOptions) -> list[str]:
     if wanted >= len(eligible):
         raise ScenarioError(
             f"{options.n_test} test and {options.n_validation} validation towers leave none of the store's "
-            f"{len(eligible)} towers with measured hours for training. Choose smaller --n-test and --n-validation."
+            f"{len(eligible)} towers with measured {_rows(store)} for training. Choose smaller --n-test and "
+            "--n-validation."
         )
     return eligible
 
@@ -184,7 +191,7 @@ def _at_random(store: Store, name: str, options: DesignOptions) -> Scenario:
     test = np.random.default_rng([options.seed, 1]).permutation(eligible)[: options.n_test].tolist()
     text = (
         f"random: {options.n_test} test and {options.n_validation} validation towers drawn from the "
-        f"{len(eligible)} towers with measured hours (seed {options.seed}); one domain is a tower"
+        f"{len(eligible)} towers with measured {_rows(store)} (seed {options.seed}); one domain is a tower"
     )
     return _held_out(store, name, "random", text, test, options)
 
@@ -196,9 +203,9 @@ def _by_temperature(store: Store, name: str, options: DesignOptions) -> Scenario
     mean = {site: float(store.read_site(site, ["TA"])["TA"].cast(pl.Float64).mean()) for site in eligible}  # type: ignore[arg-type]
     test = sorted(eligible, key=lambda site: (-mean[site], site))[: options.n_test]
     text = (
-        f"temperature: the {options.n_test} warmest towers by mean TA over their hours in the store are the test "
-        f"(coldest of them {min(mean[s] for s in test):.1f} degC); {options.n_validation} validation towers drawn from "
-        f"the rest (seed {options.seed}); one domain is a tower"
+        f"temperature: the {options.n_test} warmest towers by mean TA over their {_rows(store)} in the store are the "
+        f"test (coldest of them {min(mean[s] for s in test):.1f} degC); {options.n_validation} validation towers drawn "
+        f"from the rest (seed {options.seed}); one domain is a tower"
     )
     return _held_out(store, name, "temperature", text, test, options)
 

@@ -126,6 +126,10 @@ def _without_rows(
     return {name: sites for name, sites in lost.items() if sites}
 
 
+class _CovariateMissing(Exception):  # noqa: N818 (told as a DataError, once all such towers are counted)
+    """A row that a part keeps has no value of a covariate."""
+
+
 class _Reader:
     """Fills the arrays of a part, site by site, without a second copy of the data."""
 
@@ -159,12 +163,16 @@ class _Reader:
             mask=np.empty(total, dtype=np.bool_) if self.sequences else None,
         )
         with ThreadPoolExecutor(self.jobs) as pool:
-            rows = list(
-                pool.map(
-                    lambda i: self._fill(block, sites[i], int(offsets[i]), int(offsets[i + 1]), name, years),
-                    range(len(sites)),
+            try:
+                rows = list(
+                    pool.map(
+                        lambda i: self._fill(block, sites[i], int(offsets[i]), int(offsets[i + 1]), name, years),
+                        range(len(sites)),
+                    )
                 )
-            )
+            except _CovariateMissing:
+                pool.shutdown(cancel_futures=True)
+                raise DataError(self._lacking()) from None
         counts = np.asarray(rows, dtype=np.int64)
         block.close_gaps(offsets, counts)
         present = [i for i, n in enumerate(rows) if n]
@@ -215,7 +223,7 @@ class _Reader:
         for column, name_ in zip(self.hourly_at, self.hourly, strict=True):
             series = frame[name_]
             if series.null_count():
-                raise DataError(f"Site {site}: covariate {name_} is missing in {series.null_count():,} hours.")
+                raise _CovariateMissing
             block.X[rows, column] = series.to_numpy()
         for column in self.pft_at.values():
             block.X[rows, column] = 0.0
@@ -228,6 +236,29 @@ class _Reader:
         if block.mask is not None:
             block.mask[rows] = mask
         return n
+
+    def _lacking(self) -> str:
+        """What to say where towers lack covariates: which, how many, one example, and the ways out."""
+        sites = sorted({site for part in PART_NAMES for site in getattr(self.membership, part)})
+        counts = {site: lacking_hours(self.store, site, self.hourly) for site in sites}
+        told, bad = [], {site for site, found in counts.items() if found}
+        for name in self.hourly:
+            lost = {site: found[name] for site, found in counts.items() if name in found}
+            if lost:
+                site = min(lost)
+                told.append(
+                    f"{name} at {len(lost)} (for example {site}, in {lost[site]:,} of "
+                    f"{self.store.record(site).hours:,} {'days' if self.store.resolution == 'daily' else 'hours'})"
+                )
+        whole = [name for name in self.hourly if not any(name in found for found in counts.values())]
+        kept = ",".join([*whole, *self.store.targets])
+        path = self.store.path
+        return (
+            f"{len(bad)} of the {len(sites)} towers of the scenario lack a covariate: {'; '.join(told)}. Train "
+            f"without these covariates: 'fluxtrapolation data subset {path} --columns {kept} --out NEW' (in Python: "
+            "features=). Or without these towers: 'fluxtrapolation data covariates ... --lacking drop-sites', where "
+            f"it was joined, or 'fluxtrapolation data subset {path} --sites @FILE --out NEW'."
+        )
 
     def _domains(
         self, site_codes: NDArray[np.int32], sites: tuple[str, ...], time: NDArray[np.datetime64]
@@ -243,6 +274,12 @@ class _Reader:
         present, codes = unique_codes(key, len(sites) * span)
         labels = tuple(f"{sites[k // span]} {low + k % span}" for k in present.tolist())
         return codes, labels
+
+
+def lacking_hours(store: Store, site: str, covariates: Sequence[str]) -> dict[str, int]:
+    """Covariates that a tower lacks, with the number of rows without a value."""
+    nulls = store.read_site(site, covariates).null_count().row(0)
+    return {name: count for name, count in zip(covariates, nulls, strict=True) if count}
 
 
 @dataclass

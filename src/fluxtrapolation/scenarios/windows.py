@@ -58,8 +58,13 @@ class Windows:
         Raises
         ------
         DataError
-            If the sizes do not fit together, or ``part`` holds only the measured rows.
+            If the store is a daily one, the sizes do not fit together, or ``part`` holds only the measured rows.
         """
+        if part.provenance.get("resolution") == "daily":
+            raise DataError(
+                "This store holds days, and windows are runs of consecutive hours: they are laid over hourly stores "
+                "only. Use a model of single rows (X, y), or import the hourly files (--resolution hourly)."
+            )
         training = part.name == "train"
         step = stride if stride is not None else (warmup if training else length - warmup)
         if not (0 <= warmup < length and step >= 1):

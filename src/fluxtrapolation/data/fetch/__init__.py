@@ -18,10 +18,10 @@ The transport is ``urllib.request`` of the standard library, with some 250 lines
 
 from __future__ import annotations
 
+from fluxtrapolation.data.fetch.errand import FetchReport, fetch_towers
 from fluxtrapolation.data.fetch.files import FetchFile, FetchResult, Limits
 from fluxtrapolation.data.fetch.pool import fetch_files
 from fluxtrapolation.data.fetch.registry import Registry, RegistryFile, read_registry
-from fluxtrapolation.data.fetch.towers import FetchReport, fetch_towers
 
 __all__ = [
     "FetchFile",

@@ -61,7 +61,7 @@ def fetch_files(
     locked : bool
         Take only files that the lock file knows.
     offline : bool
-        Contact nothing: say what is there and intact, and what is not.
+        Contact nothing: say what is there and intact, and what is not. No folder is made.
     update : bool
         Fetch again what is there, and pin what the publisher gives now.
     distinct : bool
@@ -98,7 +98,8 @@ def fetch_files(
     pinned = place / LOCK_FILE if lock is None else Path(lock)
     if locked and not (pinned.exists() or pinned.with_name(f"{pinned.name}.new").exists()):
         raise DataError(f"There is no lock file {pinned}, and --locked takes only what stands in one.")
-    with _alone_in(place), _alone_with(pinned):
+    # Nothing can be in a folder that is not there, and who contacts nothing need not make it.
+    with _alone_in(place, make=not offline), _alone_with(pinned, make=not offline):
         _clear(place)
         pins = LockFile(pinned)
         if not offline:
@@ -128,8 +129,11 @@ def fetch_files(
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder and keep others from writing to it."""
+def _alone_in(folder: Path, *, make: bool) -> Iterator[None]:
+    """Make the folder, if it is to be made, and keep others from writing to it."""
+    if not make and not _is_there(folder):
+        yield
+        return
     writer = FolderLock(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,9 +147,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone_with(pinned: Path) -> Iterator[None]:
+def _alone_with(pinned: Path, *, make: bool) -> Iterator[None]:
     """Keep others from the lock file: two runs into different folders may share it, and each would lose pins."""
     pinned = pinned.resolve()
+    if not make and not _is_there(pinned.parent):
+        yield
+        return
     keeper = FileLock(
         pinned.with_name(f".{pinned.name}.lock"),
         f"Another download is at work with the lock file {pinned}. Wait until it has finished, or choose another "
@@ -162,6 +169,17 @@ def _alone_with(pinned: Path) -> Iterator[None]:
         yield
     finally:
         keeper.release()
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a path is there; one that may not be looked at is, so that what comes next tells why."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _Run:

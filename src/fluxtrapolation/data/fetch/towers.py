@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fluxtrapolation import __version__
 from fluxtrapolation.data.fetch.files import FetchFile, FetchResult, Limits
-from fluxtrapolation.data.fetch.pool import JOBS, Progress, fetch_files
+from fluxtrapolation.data.fetch.pool import Progress, fetch_files
 from fluxtrapolation.data.fetch.registry import PACKAGED, Registry, from_template, parse_registry, read_registry
 from fluxtrapolation.data.folder import FolderLock, writing
 from fluxtrapolation.data.importers.benchmark_csv import import_benchmark_csv
@@ -34,33 +34,6 @@ class Plan:
     registry: Registry
     files: tuple[FetchFile, ...]
     folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class FetchReport:
-    """What came of it.
-
-    Attributes
-    ----------
-    folder : Path
-        Where the files lie, with their lock file.
-    results : list of FetchResult
-    store : Store or None
-        None if nothing could be imported, or was to be.
-    not_imported : dict
-        Fetched, but not readable as a tower: site to reason.
-    """
-
-    folder: Path
-    results: list[FetchResult]
-    store: Store | None
-    not_imported: dict[str, str]
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Every file that did not reach the store, and why."""
-        lost = {one.file.site or one.file.name: one.reason or "" for one in self.results if not one.done}
-        return {**lost, **self.not_imported}
 
 
 def downloads_of(out: str | Path) -> Path:
@@ -260,69 +233,6 @@ def _told(manifest: Manifest, plan: Plan, results: Sequence[FetchResult]) -> Man
 def _earlier_hosts(manifest: Manifest) -> set[str]:
     told = (str(source.options.get(f"{FETCHED}from") or "") for source in manifest.sources)
     return {host for text in told for host in text.split(", ") if host}
-
-
-def fetch_towers(
-    out: str | Path,
-    *,
-    registry: Registry | str | Path | None = None,
-    url: str | None = None,
-    sites: Sequence[str] | None = None,
-    folder: str | Path | None = None,
-    jobs: int = JOBS,
-    lock: str | Path | None = None,
-    locked: bool = False,
-    offline: bool = False,
-    update: bool = False,
-    limits: Limits | None = None,
-    seed: int = 0,
-    sites_table: str | Path | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> FetchReport:
-    """Fetch tower files and read them into a store: ``data fetch`` from Python.
-
-    Parameters
-    ----------
-    out : path
-        Folder of the store.
-    registry, url, sites
-        What to fetch; see :func:`plan_fetch`.
-    folder : path, optional
-        Folder of the downloaded files; ``towers.files`` beside ``towers`` by default.
-    jobs, lock, locked, offline, update, limits, seed, progress
-        See :func:`fetch_files`.
-    sites_table, overwrite
-        See :func:`import_benchmark_csv`.
-
-    Returns
-    -------
-    FetchReport
-        With the store, and the reason of every tower that is not in it.
-
-    Raises
-    ------
-    DataError
-        If the request cannot be understood, the disk is full, or no fetched file can be read.
-    """
-    place = downloads_of(out) if folder is None else Path(folder)
-    plan = plan_fetch(place, registry=registry, url=url, sites=sites, offline=offline, locked=locked, limits=limits)
-    need_tables(plan)
-    results = fetch_files(
-        plan.files,
-        place,
-        jobs=jobs,
-        lock=lock,
-        locked=locked,
-        offline=offline,
-        update=update,
-        distinct=True,
-        limits=limits,
-        seed=seed,
-        progress=progress,
-    )
-    store = import_fetched(plan, results, out, sites_table=sites_table, overwrite=overwrite, progress=progress)
-    return FetchReport(place, results, store, not_imported(store, results))
 
 
 def not_imported(store: Store | None, results: Sequence[FetchResult]) -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fluxtrapolation.data.importers.fluxnet_names import EXAMPLE, SITE, parse_name, table_site
+from fluxtrapolation.data.importers.fluxnet_leftovers import benchmark_files, packed_hint
+from fluxtrapolation.data.importers.fluxnet_names import EXAMPLE
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
-from fluxtrapolation.schema import QC, TIME
+from fluxtrapolation.errors import DataError, examples
+
+__all__ = ["FORMATS", "benchmark_files", "detect_format", "import_towers"]
 
 FORMATS = ("benchmark-csv", "fluxnet2015-zarr", "fluxnet")
 
@@ -54,37 +54,13 @@ def _format_of(path: Path) -> str:
         if any(path.glob("*.csv")):
             return "benchmark-csv"
         raise DataError(
-            f"{source} holds neither a Zarr store nor CSV files nor FLUXNET archives. Check the path, or say --format."
+            f"{source} holds neither a Zarr store nor CSV files nor FLUXNET archives."
+            f"{packed_hint(sorted(path.iterdir()))} Check the path, or say --format."
         )
     raise DataError(
         f"{source} is a file, and not named as FLUXNET archives are ({EXAMPLE}); give the folder that holds one "
-        "{site}.csv per tower, or a Zarr store."
+        f"{{site}}.csv per tower, or a Zarr store.{packed_hint([path])}"
     )
-
-
-def benchmark_files(folder: Path) -> list[str]:
-    """Names of the CSV files of a folder that are towers of the benchmark, not FLUXNET files.
-
-    They are named as a site is, or their header says so; other tables beside FLUXNET files (site lists, variable
-    lists) are none.
-    """
-    if not folder.is_dir():
-        return []
-    tables = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
-    return [path.name for path in tables if _is_benchmark(path)]
-
-
-def _is_benchmark(path: Path) -> bool:
-    from fluxtrapolation.data.importers.csv_header import read_header
-
-    if parse_name(path.name) is not None or table_site(path.name) is not None:
-        return False
-    if re.fullmatch(SITE, path.stem):
-        return True
-    try:
-        return {TIME, QC} <= set(read_header(path).names)
-    except DataError:
-        return False
 
 
 def import_towers(
@@ -151,13 +127,5 @@ def import_towers(
         raise DataError(f"FLUXNET archives are read from disk. Download {text} first.")
     named: dict[str, Any] = {"qc": qc, "gpp": gpp, "et": et, "latent_heat": latent_heat}
     options = Options(**named, qc_fraction=QC_FRACTION if qc_fraction is None else qc_fraction)
-    others = benchmark_files(Path(text))
-    if others:
-        warnings.warn(
-            f"{len(others)} benchmark CSV files of {text} are passed over, for FLUXNET files were asked for: "
-            f"{examples(others)}. Read them with --format benchmark-csv into another store.",
-            FluxtrapolationWarning,
-            stacklevel=2,
-        )
     asked: Any = resolution
     return import_fluxnet(text, out, options=options, resolution=asked, **shared)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from fluxtrapolation import __version__
 from fluxtrapolation.data.importers.csv_export import export_benchmark_csv
+from fluxtrapolation.data.importers.csv_fetched import fetched_facts
 from fluxtrapolation.data.importers.csv_folder import open_folder
 from fluxtrapolation.data.importers.csv_problem import CsvFileError, Problem, problem_table, problems_of
 from fluxtrapolation.data.importers.csv_sources import SOURCES_NAME, Sources
-from fluxtrapolation.data.importers.csv_tower import UNSTATED, TowerReader
-from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.importers.csv_tower import UNSTATED
+from fluxtrapolation.data.importers.outcome import tell_failures, tell_held, tell_lags, tell_twins
+from fluxtrapolation.data.importers.pool import Progress, work_through
 from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.data.writer import StoreWriter
-from fluxtrapolation.errors import DataError, FluxtrapolationError
+from fluxtrapolation.errors import DataError
 from fluxtrapolation.files import sha256_of
 
-__all__ = ["check_benchmark_csv", "export_benchmark_csv", "import_benchmark_csv"]
+if TYPE_CHECKING:
+    from fluxtrapolation.data.fetch.lock import Pin
 
-Progress = Callable[[str, int, int], None]
+__all__ = ["check_benchmark_csv", "export_benchmark_csv", "import_benchmark_csv"]
 FORMAT_ORIGIN: Final = (
     "Source not stated: cite the providers of the data. File format: Fries, Nelson, Jung, Reichstein, Peters (2026). "
     "FLUXtrapolation: A benchmark on extrapolating ecosystem fluxes. arXiv 2605.19812."
@@ -93,7 +96,7 @@ def import_benchmark_csv(
         out,
         targets=targets,
         covariates=covariates,
-        source=_source(folder, plan.told, sites_table=sites_table),
+        source=_source(folder, plan.told, plan.fetched, sites_table=sites_table),
         overwrite=overwrite,
     )
     writer.forget_failures()
@@ -101,10 +104,16 @@ def import_benchmark_csv(
     failures = _by_site(plan.problems)
     with closing(writer):
         todo = [site for site in plan.headers if not _already_there(writer, site, plan.files[site])]
-        failures |= _read_all(reader, writer, plan.files, todo, jobs=jobs, progress=progress)
+
+        def one(site: str) -> None:
+            tower = reader.read(plan.files[site], site)
+            # Checked by the reader, with more to say than the writer has.
+            writer.add(tower.record, tower.frame, notes=tower.notes, source_sha256=tower.sha256, check=False)
+
+        failures |= work_through(todo, one, total=len(plan.files), workers=jobs or default_jobs(), progress=progress)
         if not writer.done:
             writer.discard()
-            raise DataError("\n".join(failures.values()))
+            raise DataError("\n".join(failures[site] for site in sorted(failures)))
         for site, reason in sorted(failures.items()):
             kept = " The store keeps what was read from it earlier." if site in writer.done else ""
             writer.fail(site, reason + kept)
@@ -112,6 +121,7 @@ def import_benchmark_csv(
     plan.tell_columns(targets, covariates, left_out)
     tell_held(len(plan.headers) - len(todo), "their files have not changed")
     tell_lags(reader.lags)
+    tell_twins(store)
     tell_failures(failures, len(plan.files))
     return store
 
@@ -165,7 +175,9 @@ def check_benchmark_csv(
     return problem_table(found)
 
 
-def _source(folder: Path, told: Sources | None, *, sites_table: str | Path | None) -> Source:
+def _source(
+    folder: Path, told: Sources | None, fetched: Mapping[str, Pin], *, sites_table: str | Path | None
+) -> Source:
     origins = () if told is None else told.sources
 
     def joined(values: Sequence[str | None]) -> str | None:
@@ -178,11 +190,13 @@ def _source(folder: Path, told: Sources | None, *, sites_table: str | Path | Non
     if told is not None:
         options["time"] = f"taken as it is; utc_offset_h after {SOURCES_NAME}, checked against SW_IN_POT_hourly"
         options["sources_sha256"] = sha256_of(folder / SOURCES_NAME)
+    options |= fetched_facts(fetched)
+    licences = [one.licence for one in origins] or [fetched[site].licence for site in sorted(fetched)]
     return Source(
         name=joined([one.name for one in origins]) or UNSTATED,
         kind="benchmark-csv",
         location=str(folder.resolve()),
-        licence=joined([one.licence for one in origins]),
+        licence=joined(licences),
         citation=joined([one.citation for one in origins]) if origins else FORMAT_ORIGIN,
         doi=joined([one.doi for one in origins]),
         options=options,
@@ -194,7 +208,7 @@ def _source(folder: Path, told: Sources | None, *, sites_table: str | Path | Non
 def _already_there(writer: StoreWriter, site: str, path: Path) -> bool:
     """Whether the store holds the site as its file is now; a store of before hashes were kept is believed."""
     entry = writer.manifest.sites.get(site)
-    if entry is None or site in writer.manifest.failures:
+    if entry is None:
         return False
     with reading(path):
         return entry.source_sha256 in (None, sha256_of(path))
@@ -206,34 +220,3 @@ def _by_site(problems: Sequence[Problem]) -> dict[str, str]:
     for problem in problems:
         reasons[problem.site] = "\n".join(filter(None, (reasons.get(problem.site), str(problem))))
     return reasons
-
-
-def _read_all(
-    reader: TowerReader,
-    writer: StoreWriter,
-    files: Mapping[str, Path],
-    todo: Sequence[str],
-    *,
-    jobs: int | None,
-    progress: Progress | None,
-) -> dict[str, str]:
-    """Read and write the sites of ``todo``, a few at a time; returns the failed ones with their reasons."""
-    failures: dict[str, str] = {}
-
-    def one(site: str) -> None:
-        try:
-            tower = reader.read(files[site], site)
-            # Checked by the reader, with more to say than the writer has.
-            writer.add(tower.record, tower.frame, notes=tower.notes, source_sha256=tower.sha256, check=False)
-        except FluxtrapolationError as error:
-            if isinstance(error.__cause__, OSError):
-                raise  # the disk, not the tower: nothing more can be written
-            failures[site] = named(site, str(error))
-
-    done = len(reader.headers) - len(todo)
-    with ThreadPoolExecutor(jobs or default_jobs()) as pool:
-        for site, _ in zip(todo, pool.map(one, todo), strict=True):
-            done += 1
-            if progress is not None:
-                progress(site, done, len(files))
-    return failures

@@ -8,12 +8,20 @@ from typing import Final
 
 import polars as pl
 
-from fluxtrapolation.data.checks import missing_problems, range_problems, time_problem, unit_problem
+from fluxtrapolation.data.checks import (
+    LEAST,
+    SMALL_ROWS,
+    missing_problems,
+    range_problems,
+    summer_time,
+    time_problem,
+    too_small,
+    unit_problem,
+)
 from fluxtrapolation.data.importers.csv_problem import Problem
 from fluxtrapolation.data.importers.fluxnet_columns import MAX_NEE_WITH_GPP, correlation
 from fluxtrapolation.schema import TIME, VARIABLES
 
-_SPRING_AND_AUTUMN: Final = (3, 4, 9, 10, 11)
 _BY_DAY: Final = 200.0
 """W m-2 of SW_IN from which an hour counts as day."""
 _ENOUGH: Final = 24 * 20
@@ -96,24 +104,18 @@ def _unit_hint(frame: pl.DataFrame, name: str) -> str | None:
 
 def _too_small(frame: pl.DataFrame, name: str) -> tuple[str, str, str] | None:
     """What, fix and example for values a thousand times too small, or None."""
-    limits = {
-        "GPP": (0.02, "multiply it by 1000 (from mmol m-2 s-1) or 1e6 (from mol m-2 s-1)"),
-        "NEE": (0.02, "multiply it by 1000 (from mmol m-2 s-1) or 1e6 (from mol m-2 s-1)"),
-        "ET": (0.002, "multiply it by 3600 (from kg m-2 s-1)"),
-        "SW_IN": (5.0, "multiply it by 1000 (from kW m-2)"),
-        "SW_IN_POT_hourly": (5.0, "multiply it by 1000 (from kW m-2)"),
-    }
-    if name not in limits or frame.height < _ENOUGH:
+    if name not in LEAST or frame.height < SMALL_ROWS:
         return None
-    limit, fix = limits[name]
-    high = frame[name].gather_every(max(1, frame.height // 5000)).abs().quantile(0.99)
-    if high is None or not 0.0 < high < limit:
+    names = [name, *(other for other in ("SW_IN_POT_hourly",) if name == "SW_IN" and other in frame.columns)]
+    some = frame.select(pl.col(names).cast(pl.Float64)).gather_every(max(1, frame.height // 5000))
+    found = too_small(name, some[name].to_numpy(), potential=some[names[1]].to_numpy() if names[1:] else None)
+    if found is None:
         return None
-    unit = VARIABLES[name].unit
+    least, high, _ = found
     return (
-        f"{name} is too small for {unit}",
-        f"Is it in another unit? Then {fix} and import again.",
-        f"99 % of its values are below {high:.2g}; at least {limit:g} is expected",
+        f"{name} is too small for {least.unit}",
+        f"Is it in another unit? Then {least.fix} and import again.",
+        f"99 % of its values are below {high:.2g}; at least {least.value:g} is expected",
     )
 
 
@@ -176,7 +178,7 @@ def _swapped(frame: pl.DataFrame, site: str) -> list[Problem]:
 def time_problems(frame: pl.DataFrame, *, site: str) -> list[Problem]:
     """Repeated, unordered or half hours; summer time; how many hours are missing (a note)."""
     text = time_problem(frame, where=f"Site {site}")
-    summer = _summer_time(frame[TIME])
+    summer = summer_time(frame[TIME].to_numpy())
     if summer is not None:
         return [
             Problem(
@@ -184,8 +186,8 @@ def time_problems(frame: pl.DataFrame, *, site: str) -> list[Problem]:
                 "time looks like wall-clock time with summer time (DST): on Sundays in spring and autumn hours are "
                 "left out or appear more than once",
                 "Write local standard time all year.",
-                example=f"first: {summer[0]}",
-                count=summer[1],
+                example=f"first: {str(summer.first)[:16].replace('T', ' ')}",
+                count=summer.jumps,
             )
         ]
     if text is not None:
@@ -202,27 +204,3 @@ def gap_note(frame: pl.DataFrame) -> str | None:
         return None
     holes = int((step > 1).sum())
     return f"{missing:,} hours are missing in {holes:,} gaps (first: after {frame[TIME][at - 1]}); left as they are"
-
-
-def _summer_time(time: pl.Series) -> tuple[object, int] | None:
-    """First and number of the jumps of a clock with summer time, or None.
-
-    Such a clock leaves one hour out on a Sunday in spring and repeats one on a Sunday in autumn. Where the repeated
-    hours were removed, only the missing ones are left: one single hour a year, always on such a Sunday.
-    """
-    frame = pl.DataFrame({TIME: time}).with_columns(step=pl.col(TIME).diff().dt.total_seconds())
-    jumps = frame.filter((pl.col("step") == 0) | (pl.col("step") == -3600) | (pl.col("step") == 7200))
-    if not jumps.height or jumps.height > 200:
-        return None
-    sunday = (
-        (pl.col(TIME).dt.weekday() == 7)
-        & pl.col(TIME).dt.month().is_in(_SPRING_AND_AUTUMN)
-        & (pl.col(TIME).dt.hour() <= 4)
-    )
-    on_sundays = jumps.filter(sunday)
-    back = on_sundays.filter(pl.col("step") != 7200).height
-    forward = on_sundays.height - back
-    mostly = on_sundays.height >= 0.8 * jumps.height
-    if mostly and forward >= 1 and (back >= 1 or forward >= 2):
-        return on_sundays[TIME][0], on_sundays.height
-    return None

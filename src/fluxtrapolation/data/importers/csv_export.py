@@ -14,7 +14,7 @@ from fluxtrapolation.data.importers.csv_table import PLACES, TIME_FORMAT
 from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, examples
-from fluxtrapolation.files import atomic_path
+from fluxtrapolation.files import atomic_path, need_outside_stores
 from fluxtrapolation.schema import QC, TIME, pft_column
 
 
@@ -49,7 +49,7 @@ def export_benchmark_csv(
     Raises
     ------
     DataError
-        If the store is daily, a site is not in it, or the disk is full.
+        If the store is daily, a site is not in it, ``out`` is a store or lies in one, or the disk is full.
 
     Warns
     -----
@@ -57,6 +57,7 @@ def export_benchmark_csv(
         If towers lack a covariate of the store: the format has no word for that, and their column is empty.
     """
     folder = Path(out)
+    need_outside_stores(folder)
     if store.resolution != "hourly":
         raise DataError(
             f"{store.path} is a {store.resolution} store; benchmark files are hourly. There is no such format."

@@ -7,19 +7,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from fluxtrapolation.data.importers.csv_fetched import read_fetched
 from fluxtrapolation.data.importers.csv_header import Header, read_header
 from fluxtrapolation.data.importers.csv_problem import Problem, problems_of
 from fluxtrapolation.data.importers.csv_sources import Sources, read_sources
 from fluxtrapolation.data.importers.csv_table import PLACES
 from fluxtrapolation.data.importers.csv_tower import TowerReader
+from fluxtrapolation.data.importers.fluxnet_leftovers import PACKED, UNFINISHED
 from fluxtrapolation.data.reading import reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
 from fluxtrapolation.errors import DataError, FluxtrapolationWarning, did_you_mean, examples
 from fluxtrapolation.schema import COVARIATES, PFT_PREFIX, QC, SITE, TARGETS, TIME
 
-_PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xlsx", ".xls", ".part", ".crdownload")
+if TYPE_CHECKING:
+    from fluxtrapolation.data.fetch.lock import Pin
+
+_NOT_READ: Final = (*PACKED, *UNFINISHED, ".zip", ".xlsx", ".xls")
 _ORDINARY: Final = (TIME, "year", QC, SITE, *PLACES, *TARGETS, *COVARIATES)
 
 
@@ -39,6 +44,8 @@ class FolderPlan:
         ``SOURCES.json``.
     given : mapping of str to SiteFacts
         The user's site table.
+    fetched : mapping of str to Pin
+        What the lock file of ``data fetch`` says of the files.
     """
 
     files: Mapping[str, Path]
@@ -46,6 +53,7 @@ class FolderPlan:
     problems: tuple[Problem, ...]
     told: Sources | None
     given: Mapping[str, SiteFacts]
+    fetched: Mapping[str, Pin]
 
     def held(self) -> tuple[list[str], list[str], dict[str, str]]:
         """Targets and covariates of the store: those that most files hold. Third: those left out, and who has them.
@@ -71,7 +79,9 @@ class FolderPlan:
 
     def reader(self, targets: list[str], covariates: list[str], left_out: Mapping[str, str]) -> TowerReader:
         """What reads the files one by one."""
-        return TowerReader(self.headers, targets, covariates, left_out, self.given, load_sites(), self.told)
+        return TowerReader(
+            self.headers, targets, covariates, left_out, self.given, load_sites(), self.told, self.fetched
+        )
 
     def tell_columns(self, targets: list[str], covariates: list[str], left_out: Mapping[str, str]) -> None:
         """Warn of columns that are left out: those of some files only, and those that the schema does not know."""
@@ -117,7 +127,8 @@ def open_folder(folder: Path, *, sites: Sequence[str] | None, sites_table: str |
         except DataError as error:
             problems += problems_of(error, site)
     given = {} if sites_table is None else read_sites_table(sites_table)
-    return FolderPlan(files, headers, tuple(problems), read_sources(folder), given)
+    told, fetched = read_sources(folder), read_fetched(folder, files)
+    return FolderPlan(files, headers, tuple(problems), told, given, fetched)
 
 
 def _site_files(folder: Path, sites: Sequence[str] | None) -> tuple[dict[str, Path], list[Problem]]:
@@ -131,14 +142,15 @@ def _site_files(folder: Path, sites: Sequence[str] | None) -> tuple[dict[str, Pa
         # Hidden files are other programs' (macOS writes ._DE-Hai.csv beside every file on foreign disks).
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     tables = [path for path in entries if path.suffix.casefold() == ".csv"]
-    packed = [path.name for path in entries if path.suffix.casefold() in _PACKED]
+    packed = [path.name for path in entries if path.suffix.casefold() in _NOT_READ]
     if not tables:
         also = f" It holds {examples(packed)}: unpack them." if packed else ""
         raise DataError(f"{folder} holds no .csv file. Give the folder with one {{site}}.csv per tower.{also}")
     if packed:
+        counted = f"1 file of {folder} is" if len(packed) == 1 else f"{len(packed)} files of {folder} are"
         warnings.warn(
-            f"{len(packed)} files of {folder} are packed, workbooks or unfinished downloads and are not read: "
-            f"{examples(packed)}.",
+            f"{counted} not read: {examples(packed)}. "
+            "Unpack what is packed, save workbooks as CSV, finish the downloads.",
             FluxtrapolationWarning,
             stacklevel=5,
         )

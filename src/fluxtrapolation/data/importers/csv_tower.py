@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from fluxtrapolation.data.checks import check_site_facts
 from fluxtrapolation.data.importers.csv_checks import gap_note, table_problems
+from fluxtrapolation.data.importers.csv_fetched import host_of
 from fluxtrapolation.data.importers.csv_header import Header
 from fluxtrapolation.data.importers.csv_place import (
     estimate_utc_offset,
@@ -26,6 +27,9 @@ from fluxtrapolation.data.manifest import SiteRecord
 from fluxtrapolation.data.sites import SiteFacts
 from fluxtrapolation.errors import DataError
 from fluxtrapolation.schema import PFT_PREFIX, QC, SITE, TIME
+
+if TYPE_CHECKING:
+    from fluxtrapolation.data.fetch.lock import Pin
 
 UNSTATED: Final = "benchmark CSV files, source not stated"
 
@@ -54,6 +58,8 @@ class TowerReader:
     """The user's table, as it is."""
     packaged: Mapping[str, SiteFacts]
     told: Sources | None
+    fetched: Mapping[str, Pin] = field(default_factory=dict)
+    """What ``data fetch`` wrote down of the files."""
     lags: dict[str, float] = field(default_factory=dict)
 
     def read(self, path: Path, site: str) -> Tower:
@@ -93,7 +99,7 @@ class TowerReader:
         if gaps is not None:
             notes.append(gaps)
         self._judge_phase(frame, site, notes)
-        record = self._record(site, lat, lon, igbp, offset, facts)
+        record = self._record(site, lat, lon, igbp, offset, facts, sha256)
         kept = frame.select(TIME, *self.covariates, *self.targets, QC)
         return Tower(record, kept, notes, sha256, problems)
 
@@ -204,7 +210,14 @@ class TowerReader:
             self.lags[site] = phase.lag_min
 
     def _record(
-        self, site: str, lat: float, lon: float, igbp: str | None, offset: float, facts: TowerFacts | None
+        self,
+        site: str,
+        lat: float,
+        lon: float,
+        igbp: str | None,
+        offset: float,
+        facts: TowerFacts | None,
+        sha256: str,
     ) -> SiteRecord:
         """The user's table first, then ``SOURCES.json``, then the packaged table."""
         layers = (self.given.get(site), facts, self.packaged.get(site))
@@ -212,6 +225,7 @@ class TowerReader:
         def first(name: str) -> Any:
             return next((v for v in (getattr(one, name, None) for one in layers) if v is not None), None)
 
+        source, licence = self._origin(site, sha256) if facts is None else (facts.source, facts.licence)
         return SiteRecord(
             site_id=site,
             name=first("name"),
@@ -223,6 +237,17 @@ class TowerReader:
             map_mm=first("map_mm"),
             utc_offset_h=offset,
             native_step_min=60 if facts is None else facts.native_step_min,
-            licence=None if facts is None else facts.licence,
-            source=UNSTATED if facts is None else facts.source,
+            licence=licence,
+            source=source,
         )
+
+    def _origin(self, site: str, sha256: str) -> tuple[str, str | None]:
+        """Source and licence of a file that ``SOURCES.json`` does not list: as fetched, if it is that very file still.
+
+        The name is that of the registry, where ``data fetch`` left it in ``SOURCES.json``, else the host's.
+        """
+        pin = self.fetched.get(site)
+        if pin is None or pin.sha256 != sha256:
+            return UNSTATED, None
+        names = set() if self.told is None or self.told.sites else {one.name for one in self.told.sources}
+        return (names.pop() if len(names) == 1 else host_of(pin)), pin.licence

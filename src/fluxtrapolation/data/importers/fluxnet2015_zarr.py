@@ -7,8 +7,7 @@ right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from fluxtrapolation.data.importers.hourly import Hours, Packed, recorded_span, to_hours
-from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.importers.outcome import tell_failures, tell_held, tell_lags, tell_twins
 from fluxtrapolation.data.importers.phase import Phase, phase_notes, radiation_phase
+from fluxtrapolation.data.importers.pool import Progress, work_through
+from fluxtrapolation.data.importers.rows import (
+    FLAG_LIMITS,
+    FLUXNET2015_DOI,
+    FLUXNET2015_LICENCE,
+    FLUXNET2015_REFERENCE,
+    complete_rows,
+    mask_of,
+    site_record,
+)
 from fluxtrapolation.data.importers.zarr_facts import Clock, find_clock, true_offset
 from fluxtrapolation.data.importers.zarr_source import FluxnetZarr
 from fluxtrapolation.data.jobs import default_jobs
@@ -33,19 +42,10 @@ if TYPE_CHECKING:
     from fluxtrapolation.data.store import Store
     from fluxtrapolation.data.writer import StoreWriter
 
-LICENCE: Final = "CC-BY-4.0"
-DOI: Final = "10.1038/s41597-020-0534-3"
-CITATION: Final = (
-    "Pastorello, G., Trotta, C., Canfora, E. et al. The FLUXNET2015 dataset and the ONEFlux processing pipeline for "
-    "eddy covariance data. Scientific Data 7, 225 (2020)."
-)
 METEO: Final[Mapping[str, str]] = {"TA": "ta", "VPD": "vpd", "SW_IN": "sw_in"}
 FLAG: Final = "nee_qc"
-FLAG_LIMITS: Final[Mapping[str, float]] = {"good": 1.5, "measured": 0.5}
 GPP_NAMES: Final[Mapping[str, str]] = {"nt": "gpp_nt", "dt": "gpp_dt"}
 MAX_JOBS: Final = 4
-
-Progress = Callable[[str, int, int], None]
 
 
 def import_fluxnet2015_zarr(
@@ -123,14 +123,19 @@ def import_fluxnet2015_zarr(
     tower = _Tower(zarr, names, facts, FLAG_LIMITS[qc], writer)
     with closing(writer):
         held = len(writer.done.intersection(chosen))
-        failed = _run_all(tower, chosen, writer, jobs=jobs, progress=progress)
+        todo = [site for site in chosen if site not in writer.done]
+        workers = jobs if jobs is not None else default_jobs(MAX_JOBS)
+        failed = work_through(todo, tower.run, total=len(chosen), workers=workers, progress=progress)
         if not writer.done:
             writer.discard()
             _, reason = min(failed.items())
             raise DataError(f"None of the {len(chosen)} towers of {zarr.source} could be imported. {reason}")
+        for site, reason in failed.items():
+            writer.fail(site, reason)
         store = writer.finish()
     tell_held(held, "--overwrite reads all again")
     tell_lags(tower.lags)
+    tell_twins(store)
     tell_failures(failed, len(chosen))
     return store
 
@@ -199,13 +204,10 @@ def build_site(
     """
     import polars as pl
 
-    from fluxtrapolation.data.manifest import SiteRecord
     from fluxtrapolation.data.solar import solar_covariates
 
-    complete = np.logical_and.reduce([np.isfinite(hours.values[name]) for name in METEO])
-    known = np.flatnonzero(complete)
-    if known.size == 0:
-        raise DataError("no hour has air temperature, VPD and radiation all three")
+    lacking: list[str] = []
+    complete = complete_rows(hours.values, hours.time, lacking, names=METEO, unit="hours")
     time = hours.time[complete].astype("datetime64[us]")
     columns: dict[str, Any] = {name: values[complete] for name, values in hours.values.items()}
 
@@ -224,63 +226,19 @@ def build_site(
         notes.append(f"time flag of the site table: {facts.time_flag}")
     if phase is not None:
         notes += phase_notes(phase)
-    for name in ("NEE", "GPP"):
-        if not np.isfinite(columns[name]).any():
-            notes.append(f"{name} has no value at this tower")
-    left_out = int(complete.size - known.size)
-    if left_out:
-        first = hours.time[int(np.argmin(complete))]
-        notes.append(f"{left_out} of {complete.size} hours left out: TA, VPD or SW_IN incomplete (first: {first})")
-    flux = np.isfinite(columns["NEE"]) & np.isfinite(columns["GPP"])
-    columns[QC] = (flux & hours.flags_low[complete]).astype(np.int8)
+    notes += lacking
+    columns[QC] = mask_of(columns, hours.flags_low[complete])
     frame = pl.DataFrame({TIME: time, **columns, **potential})
-    record = SiteRecord(
-        site_id=facts.site_id,
-        name=facts.name,
-        lat=facts.lat,
-        lon=facts.lon,
-        igbp=facts.igbp,
+    record = site_record(
+        facts,
+        site=facts.site_id,
         network=facts.network,
-        mat_c=facts.mat_c,
-        map_mm=facts.map_mm,
         utc_offset_h=offset,
         native_step_min=clock.native_step_min,
-        first_hour=time[0].item(),
-        last_hour=time[-1].item(),
-        hours=len(time),
-        measured_hours=int(columns[QC].sum()),
-        licence=LICENCE,
+        licence=FLUXNET2015_LICENCE,
         source="FLUXNET2015",
     )
     return record, frame, notes, phase
-
-
-def _run_all(
-    tower: _Tower, chosen: Sequence[str], writer: StoreWriter, *, jobs: int | None, progress: Progress | None
-) -> dict[str, str]:
-    """Work through the towers, a few at a time; returns the failed ones with their reasons."""
-    todo = [site for site in chosen if site not in writer.done]
-    finished = len(chosen) - len(todo)
-    failed: dict[str, str] = {}
-    workers = jobs if jobs is not None else default_jobs(MAX_JOBS)
-    pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="import")
-    try:
-        work: dict[Future[None], str] = {pool.submit(tower.run, site): site for site in todo}
-        for future in as_completed(work):
-            site = work[future]
-            try:
-                future.result()
-            except DataError as error:
-                if isinstance(error.__cause__, OSError):
-                    raise  # the disk, not the tower: nothing more can be written
-                failed[site] = named(site, str(error))
-                writer.fail(site, failed[site])
-            finished += 1
-            if progress is not None:
-                progress(site, finished, len(chosen))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return failed
 
 
 def _choose(zarr: FluxnetZarr, sites: Sequence[str] | None) -> list[str]:
@@ -316,9 +274,9 @@ def _source(zarr: FluxnetZarr, *, sites_table: str | Path | None, qc: str, gpp: 
         name="FLUXNET2015",
         kind="fluxnet2015-zarr",
         location=zarr.source if zarr.remote else str(Path(zarr.source).resolve()),
-        licence=LICENCE,
-        citation=CITATION,
-        doi=DOI,
+        licence=FLUXNET2015_LICENCE,
+        citation=FLUXNET2015_REFERENCE,
+        doi=FLUXNET2015_DOI,
         options={
             "qc": qc,
             "qc_rule": rule[qc],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,9 @@ from fluxtrapolation.data.importers.fluxnet_inventory import (
 from fluxtrapolation.data.importers.fluxnet_names import Resolution, table_site
 from fluxtrapolation.data.importers.fluxnet_place import Place, find_place, is_placed
 from fluxtrapolation.data.importers.fluxnet_tower import licence_of, network_of, read_tower
-from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags
+from fluxtrapolation.data.importers.outcome import named, tell_failures, tell_held, tell_lags, tell_twins
+from fluxtrapolation.data.importers.pool import Progress, work_through
+from fluxtrapolation.data.importers.rows import FLUXNET2015_DOI, FLUXNET2015_REFERENCE
 from fluxtrapolation.data.jobs import default_jobs
 from fluxtrapolation.data.reading import need_file, reading
 from fluxtrapolation.data.sites import SiteFacts, load_sites, read_sites_table
@@ -39,16 +41,10 @@ if TYPE_CHECKING:
     from fluxtrapolation.data.store import Store
     from fluxtrapolation.data.writer import StoreWriter
 
-DOI: Final = "10.1038/s41597-020-0534-3"
-CITATION: Final = (
-    "Pastorello, G., Trotta, C., Canfora, E. et al. The FLUXNET2015 dataset and the ONEFlux processing pipeline for "
-    "eddy covariance data. Scientific Data 7, 225 (2020). Cite each tower's own DOI as well."
-)
+CITATION: Final = f"{FLUXNET2015_REFERENCE} Cite each tower's own DOI as well."
 MAX_JOBS: Final = 4
 SAID: Final = 5
 """Reasons that are listed where no tower could be read."""
-
-Progress = Callable[[str, int, int], None]
 
 
 def import_fluxnet(
@@ -101,19 +97,21 @@ def import_fluxnet(
     Warns
     -----
     FluxtrapolationWarning
-        If towers failed, were there already, came in several versions, lack ET, or have a clock off the sun.
+        If towers failed, were there already, came in several versions, lack ET, or have a clock off the sun; if two
+        towers hold the same values; if files were passed over.
     """
     from fluxtrapolation.data.writer import StoreWriter
 
     chosen_options = options or Options()
-    stock = take_stock(source)
+    given = {} if sites_table is None else read_sites_table(sites_table)
+    packaged = load_sites()
+    stock = take_stock(source, {*given, *packaged})
     kind = resolution_of(stock, resolution)
     chosen_options.check(kind)
     chosen, failures = choose(stock, kind, sites)
     failures = {site: named(site, reason) for site, reason in failures.items()}
     if not chosen:
         raise DataError(_reasons(failures))
-    given = {} if sites_table is None else read_sites_table(sites_table)
     workers = max(1, jobs if jobs is not None else default_jobs(MAX_JOBS))
     with_et = _any_et(chosen, chosen_options, workers)
     if with_et and not overwrite:
@@ -127,13 +125,12 @@ def import_fluxnet(
         overwrite=overwrite,
     )
     writer.forget_failures()
-    work = _Work(chosen_options, kind, with_et, given, load_sites(), writer)
+    work = _Work(chosen_options, kind, with_et, given, packaged, writer)
     total = len(chosen) + len(failures)
     with closing(writer):
         todo = [site for site, choice in chosen.items() if not work.is_there(choice)]
-        done = total - len(todo)
-        failures |= _run_all(
-            work, [chosen[site] for site in todo], done=done, total=total, workers=workers, progress=progress
+        failures |= work_through(
+            todo, lambda site: work.run(chosen[site]), total=total, workers=workers, progress=progress
         )
         if not writer.done:
             writer.discard()
@@ -142,10 +139,12 @@ def import_fluxnet(
             kept = " The store keeps what was read from it earlier." if site in writer.done else ""
             writer.fail(site, reason + kept)
         store = writer.finish()
+    stock.leftovers.tell(stock.source)
     tell_held(len(chosen) - len(todo), "their files have not changed")
     _tell_versions(chosen)
     _tell_without_et(work.without_et, len(chosen))
     tell_lags(work.lags)
+    tell_twins(store)
     tell_failures(failures, total)
     return store
 
@@ -219,30 +218,6 @@ class _Work:
         return hashlib.sha256("".join(self.hashes[path] for path in paths).encode()).hexdigest()
 
 
-def _run_all(
-    work: _Work, choices: Sequence[Choice], *, done: int, total: int, workers: int, progress: Progress | None
-) -> dict[str, str]:
-    """Work through the towers, a few at a time; returns the failed ones with their reasons."""
-    failed: dict[str, str] = {}
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import")
-    try:
-        futures: dict[Future[None], str] = {pool.submit(work.run, choice): choice.site for choice in choices}
-        for future in as_completed(futures):
-            site = futures[future]
-            try:
-                future.result()
-            except FluxtrapolationError as error:
-                if isinstance(error.__cause__, OSError):
-                    raise  # the disk, not the tower: nothing more can be written
-                failed[site] = named(site, str(error))
-            done += 1
-            if progress is not None:
-                progress(site, done, total)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return failed
-
-
 def _any_et(chosen: Mapping[str, Choice], options: Options, workers: int) -> bool:
     """Whether any tower has LE: the search ends at the first value, mostly in the first block of the first file.
 
@@ -307,7 +282,7 @@ def _source(
         location=str(path.resolve()),
         licence=licences.pop() if len(licences) == 1 else None,  # else each tower's record says its own
         citation=CITATION if described else None,
-        doi=DOI if described else None,
+        doi=FLUXNET2015_DOI if described else None,
         options={**facts, "sites_table_sha256": None if sites_table is None else sha256_of(Path(sites_table))},
         retrieved=utc_now(),
         package_version=__version__,

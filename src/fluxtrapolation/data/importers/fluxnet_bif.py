@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fluxtrapolation.data.importers.fluxnet_csv import DataFile
+from fluxtrapolation.data.reading import plain_text
 from fluxtrapolation.errors import DataError, examples
 from fluxtrapolation.schema import IGBP
 
@@ -27,6 +28,9 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "MAP": (0.0, 20000.0),
 }
 _WANTED: Final = (*_RANGES, "IGBP", "SITE_NAME", "DOI", "DOI_DATAPRODUCT")
+
+_SHOWN: Final = ("SITE_NAME", "DOI")
+"""Variables whose text is kept as it is written."""
 
 Groups = dict[str, dict[str, str]]
 """Variables and values by GROUP_ID, in the order of the table."""
@@ -117,7 +121,7 @@ def read_bif(table: DataFile) -> dict[str, Groups]:
         text = content.decode("latin-1")  # names of sites and people, saved by a spreadsheet
     try:
         rows = csv.reader(io.StringIO(text))
-        header = [name.strip().upper() for name in next(rows, [])]
+        header = [plain_text(name).upper() for name in next(rows, [])]
         missing = [name for name in HEADER if name not in header]
         if missing:
             raise DataError(
@@ -131,7 +135,7 @@ def read_bif(table: DataFile) -> dict[str, Groups]:
                 continue
             variable = row[at["VARIABLE"]].strip().upper()
             if variable in _WANTED or variable.endswith("_DATE_START"):
-                groups = sites.setdefault(row[at["SITE_ID"]].strip(), {})
+                groups = sites.setdefault(plain_text(row[at["SITE_ID"]]), {})
                 groups.setdefault(row[at["GROUP_ID"]], {})[variable] = row[at["DATAVALUE"]].strip()
     except csv.Error as error:
         raise DataError(f"{table.name} is not a readable CSV table ({error}).") from None
@@ -139,8 +143,13 @@ def read_bif(table: DataFile) -> dict[str, Groups]:
 
 
 def bif_facts(site: str, file: str, groups: Groups) -> BifFacts:
-    """The facts of one site out of its groups."""
+    """The facts of one site out of its groups; text without control characters, which is told where any were."""
     problems: list[str] = []
+    for variable in _SHOWN:
+        given = [group.get(variable, "") for group in groups.values()]
+        if any(plain_text(text) != " ".join(text.split()) for text in given):
+            problems.append(f"{file}: {variable} holds control characters, left out here")
+    groups = {key: {name: plain_text(value) for name, value in group.items()} for key, group in groups.items()}
 
     def text(variable: str, dated: str) -> str | None:
         held = [(group.get(dated, ""), group[variable]) for group in groups.values() if group.get(variable)]

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxtrapolation.data.checks import saturation_vapour_pressure
+from fluxtrapolation.data.checks import saturation_vapour_pressure, too_small
 from fluxtrapolation.data.importers.fluxnet_names import Resolution
+from fluxtrapolation.data.importers.rows import FLAG_LIMITS
 from fluxtrapolation.errors import DataError, UnitError, did_you_mean
 from fluxtrapolation.schema import LATENT_HEAT_OF_VAPORISATION
 
@@ -23,7 +24,6 @@ LE: Final[Mapping[str, str]] = {"mds": "LE_F_MDS", "corr": "LE_CORR"}
 LE_QC: Final = "LE_F_MDS_QC"
 """The flag of both: LE_CORR is LE_F_MDS times a factor."""
 
-FLAG_LIMITS: Final[Mapping[str, float]] = {"good": 1.5, "measured": 0.5}
 GRAMS_PER_DAY: Final = 12.011e-6 * 86400.0
 """g C m-2 d-1 in one umol CO2 m-2 s-1."""
 MJ_PER_KG: Final = "2.45"
@@ -178,27 +178,18 @@ def check_magnitudes(values: Mapping[str, Floats], potential: Floats | None) -> 
     """Refuse fluxes and radiation a thousand times too small, and NEE and GPP that stand in each other's place.
 
     Values too large lie outside the schema's range and are refused by the store, as are TA in kelvin and VPD in kPa.
-    The smallest real 99th percentile of \\|NEE\\| is 0.6 umol m-2 s-1 (120 towers, SJ-Blv); the limit is 0.05.
 
     Raises
     ------
     UnitError
     """
-    for name, least, unit, likely in (
-        ("NEE", 0.05, "umol m-2 s-1", "mmol m-2 s-1"),
-        ("LE", 1.0, "W m-2", "kW m-2"),
-        ("SW_IN", 10.0, "W m-2", "kW m-2"),
-    ):
-        if name not in values:
-            continue
-        held = np.abs(values[name][np.isfinite(values[name])])
-        if held.size < 1000 or (name == "SW_IN" and not _sun_shines(potential)):
-            continue
-        high = float(np.quantile(held, 0.99))
-        if high < least:
+    for name, held in values.items():
+        found = too_small(name, held, potential=potential, least_rows=MIN_ROWS_OF_PAIR)
+        if found is not None:
+            least, high, count = found
             raise UnitError(
-                f"{name} is far too small for {unit}: 99 % of its {held.size:,} values are within {high:.3g}. Is it in "
-                f"{likely}? Multiply it by 1000 and import again."
+                f"{name} is far too small for {least.unit}: 99 % of its {count:,} values are within {high:.3g}. Is it "
+                f"in {least.likely}? Then {least.fix} and import again."
             )
     _check_signs(values)
     _check_vapour(values)
@@ -221,10 +212,6 @@ def _check_vapour(values: Mapping[str, Floats]) -> None:
             f"VPD is more than saturation at TA in {share:.0%} of {vpd.size:,} rows: TA and VPD stand in each other's "
             "column, or one is in another unit. Fetch the file again."
         )
-
-
-def _sun_shines(potential: Floats | None) -> bool:
-    return potential is None or not np.isfinite(potential).any() or bool(np.nanquantile(potential, 0.99) > 100.0)
 
 
 def _check_signs(values: Mapping[str, Floats]) -> None:

@@ -229,7 +229,7 @@ class _Reader:
             text = pl.read_csv(block, has_header=False, schema=dict(kinds), columns=[*self.taken.values()])
         except pl.exceptions.PolarsError as error:
             raise DataError(
-                f"{self.file.name} is not a regular table ({str(error).splitlines()[0]}). {AGAIN}"
+                f"{self.file.name} is not a regular table ({_shown(str(error).splitlines()[0], 120)}). {AGAIN}"
             ) from None
         clean = text.with_columns(pl.all().str.strip_chars(' \t\r"'))
         clean = clean.with_columns(
@@ -244,7 +244,7 @@ class _Reader:
                 row = int(lost.arg_max() or 0)
                 raise DataError(
                     f"{self.file.name}: {int(lost.sum()):,} values of {name} in {len(lost):,} lines are not numbers "
-                    f"(first: {clean[key][row]!r} in line {first_line + row:,}). {_number_fix(str(clean[key][row]))}"
+                    f"(first: {_shown(clean[key][row])} in line {first_line + row:,}). {_number_fix(clean[key][row])}"
                 )
         return parsed
 
@@ -279,7 +279,14 @@ def _is_regular(block: bytes, commas: int) -> bool:
     return bool((last < newline).all() and (first[1:] > newline[:-1]).all())
 
 
+def _shown(text: str, most: int = 24) -> str:
+    """The start of a field as Python writes it, and how long it is where it was cut."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}... of {len(text):,} characters"
+
+
 def _number_fix(text: str) -> str:
+    if "\0" in text:
+        return f"NUL bytes stand where a disk or a download lost a part of the file. {AGAIN}"
     if "," in text:
         return "Write decimal points, not commas."
     if "e+" in text.casefold():

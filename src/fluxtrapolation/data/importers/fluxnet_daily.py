@@ -15,14 +15,8 @@ from fluxtrapolation.data.importers.fluxnet_columns import GRAMS_PER_DAY, METEO,
 from fluxtrapolation.data.importers.fluxnet_inventory import Choice
 from fluxtrapolation.data.importers.fluxnet_place import Place, check_sun, first_known, zone_offset
 from fluxtrapolation.data.importers.fluxnet_times import check_order, coverage_note, moments
-from fluxtrapolation.data.importers.fluxnet_tower import (
-    Tower,
-    complete_rows,
-    mask_of,
-    read_fluxes,
-    record_of,
-    store_values,
-)
+from fluxtrapolation.data.importers.fluxnet_tower import Tower, read_fluxes, record_of, store_values
+from fluxtrapolation.data.importers.rows import complete_rows, mask_of
 from fluxtrapolation.schema import QC, TIME
 
 DAY_MIN: Final = 1440
@@ -53,7 +47,7 @@ def read_daily_tower(choice: Choice, place: Place, options: Options, *, with_et:
     good = values.pop(QC) >= options.qc_fraction
     for name in ("NEE", "GPP"):
         values[name] = values[name] / GRAMS_PER_DAY
-    complete = complete_rows(values, time, notes, unit="days")
+    complete = complete_rows(values, time, notes, names=METEO, unit="days")
     stamps = time[complete].astype("datetime64[us]")
     facts = place.facts
     offset = place.utc_offset_h

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fluxtrapolation.data.importers.fluxnet_bif import read_bif
 from fluxtrapolation.data.importers.fluxnet_csv import DataFile
+from fluxtrapolation.data.importers.fluxnet_leftovers import REASON, Leftovers, kept_by_fetch, packed_hint
 from fluxtrapolation.data.importers.fluxnet_names import (
     EXAMPLE,
     FluxnetName,
@@ -46,12 +48,17 @@ class Inventory:
         Metadata tables (BIF) by site, ``*`` for those of a whole network.
     broken : dict of str to str
         Archives that cannot be read, by site or file name.
+    leftovers : Leftovers
+        What is passed over.
     """
 
     source: Path
     files: dict[str, list[Candidate]] = field(default_factory=dict)
     tables: dict[str, list[DataFile]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    companions: dict[str, list[Path]] = field(default_factory=dict)
+    """Loose FLUXNET files by the week, month or year, or of other contents: usual beside the others, and not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +79,18 @@ def looks_like_fluxnet(path: Path) -> bool:
         if name is None and path.suffix.casefold() == ".zip":
             return any(parse_name(member.filename) is not None for member in list_members(path))
         return name is not None
-    return any(parse_name(file.name) is not None for file in _walk(path))
+    return any(parse_name(file.name) is not None for file in _walk(path, Leftovers()))
 
 
-def take_stock(source: str | Path) -> Inventory:
+def take_stock(source: str | Path, known: Collection[str] = ()) -> Inventory:
     """List the FLUXNET files of a folder, an archive, or the one file that is given.
+
+    Parameters
+    ----------
+    source : path-like
+    known : collection of str
+        Sites of which facts are known. A file whose name spells one of them in other capitals (``flx_de-tha_...``) is
+        that site's; so it is where the archive's own BIF table spells the site.
 
     Raises
     ------
@@ -88,17 +102,58 @@ def take_stock(source: str | Path) -> Inventory:
     with reading(path):
         if not path.exists():
             raise DataError(f"{path} does not exist.{near_name(path)} Check the path.")
-        files = _walk(path) if path.is_dir() else [path, *_tables_beside(path)]
+        files = _walk(path, stock.leftovers) if path.is_dir() else [path, *_tables_beside(path)]
     for file in files:
         _take(file, stock)
+    _spell_sites(stock, known)
+    for site, companions in sorted(stock.companions.items()):
+        if not {site.casefold()} & {one.casefold() for one in (*stock.files, *stock.broken)}:
+            for file in companions:
+                stock.leftovers.add("alone", file)
     if not stock.files:
         if stock.broken:
             raise DataError("\n".join(stock.broken[key] for key in sorted(stock.broken)))
         raise DataError(
-            f"{path} holds no half-hourly, hourly or daily FLUXNET file ({len(files)} files were looked at). "
+            f"{path} holds no half-hourly, hourly or daily FLUXNET file ({len(files)} files were looked at)."
+            f"{packed_hint(_packed_below(path))} "
             f"Names are as {EXAMPLE}, FULLSET, SUBSET or FLUXMET, with HH, HR or DD, loose or in a zip archive."
         )
     return stock
+
+
+def _packed_below(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.name[0] != ".")
+
+
+def _spell_sites(stock: Inventory, known: Collection[str]) -> None:
+    """Put files under the site's own spelling where names carry other capitals: file systems and tools change them."""
+    exact = set(known)
+    folded: dict[str, list[str]] = {}
+    for site in known:
+        folded.setdefault(site.casefold(), []).append(site)
+    for site in sorted({*stock.files, *stock.tables, *stock.broken} - {NETWORK, *exact}):
+        meant = folded.get(site.casefold(), []) or _spelt_by_tables(site, stock)
+        if len(meant) != 1 or meant[0] == site:
+            continue
+        if site in stock.files:
+            stock.files.setdefault(meant[0], []).extend(stock.files.pop(site))
+        if site in stock.tables:
+            stock.tables.setdefault(meant[0], []).extend(stock.tables.pop(site))
+        if site in stock.broken:
+            stock.broken.setdefault(meant[0], stock.broken.pop(site))
+
+
+def _spelt_by_tables(site: str, stock: Inventory) -> list[str]:
+    """The site in the capitals of its own BIF tables."""
+    found: set[str] = set()
+    for table in stock.tables.get(site, ()):
+        try:
+            found |= {one for one in read_bif(table) if one.casefold() == site.casefold()}
+        except DataError:
+            continue  # told when the tower is read
+    return sorted(found)
 
 
 def _tables_beside(file: Path) -> list[Path]:
@@ -106,16 +161,34 @@ def _tables_beside(file: Path) -> list[Path]:
     return sorted(path for path in file.parent.glob("*.csv") if path != file and table_site(path.name) is not None)
 
 
-def _walk(folder: Path) -> list[Path]:
-    """CSV files and archives below a folder, in order; links to folders are not followed."""
+def _walk(folder: Path, leftovers: Leftovers) -> list[Path]:
+    """CSV files and archives below a folder, in order; links to folders are not followed. Hidden ones do not count.
+
+    Nor does what ``data fetch`` keeps beside its files; what it rejected is never read.
+    """
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
+
+    def closed(error: OSError) -> None:
+        leftovers.add("closed", Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=closed):
         here = Path(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in [name for name in folders if (here / name).is_symlink()]:
+            leftovers.add("link", here / name)
         if len(here.relative_to(folder).parts) >= MAX_DEPTH:
+            for name in folders:
+                if not (here / name).is_symlink():
+                    leftovers.add("deep", here / name)
             folders.clear()
-        kinds = (".csv", ".zip", ".xlsx", ".xls")
-        found += [here / name for name in sorted(names) if name.casefold().endswith(kinds) and name[0] != "."]
+        there = frozenset(names)
+        for name in sorted(name for name in names if name[0] != "." and not kept_by_fetch(name, there)):
+            if f"{name}{REASON}" in there:
+                leftovers.add("rejected", here / name)
+            elif name.casefold().endswith((".csv", ".zip", ".xlsx", ".xls")):
+                found.append(here / name)
+            else:
+                leftovers.add_file(here / name)
     return found
 
 
@@ -131,14 +204,18 @@ def _take(path: Path, stock: Inventory) -> None:
         stock.broken[path.name if name is None else name.site] = str(error)
         return
     sites = {own.site for member in members if (own := parse_name(member)) is not None}
-    if name is not None and sites and sites != {name.site}:
-        other = sorted(sites - {name.site})[0]
+    if name is not None and sites and {site.casefold() for site in sites} != {name.site.casefold()}:
+        other = next(site for site in sorted(sites) if site.casefold() != name.site.casefold())
         stock.broken[name.site] = (
             f"{path.name} is named after {name.site} and holds files of {other}. Which is right? Rename the archive."
         )
         return
     taken = [_add(DataFile(path, member), stock) for member in members]
-    if name is not None and not any(taken):
+    if any(taken):
+        return
+    if name is None:
+        stock.leftovers.add_file(path)
+    else:
         stock.broken[name.site] = (
             f"{path.name} holds no half-hourly, hourly or daily file of fluxes; it holds {examples(members)}. "
             "Fetch the FULLSET archive."
@@ -154,6 +231,10 @@ def _add(file: DataFile, stock: Inventory) -> bool:
     site = table_site(file.name)
     if site is not None:
         stock.tables.setdefault(site, []).append(file)
+    elif file.member is None and name is not None:
+        stock.companions.setdefault(name.site, []).append(file.path)
+    elif file.member is None:
+        stock.leftovers.add_file(file.path)
     return False
 
 

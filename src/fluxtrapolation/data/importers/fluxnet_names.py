@@ -27,18 +27,18 @@ NAME_PATTERN: Final = re.compile(
     rf"{HUB}_{SITE}_(?P<product>FLUXNET(?:20\d\d)?)"
     r"(?:_(?P<content>[A-Z][A-Z0-9]{3,}(?=[_.])))?"  # FULLSET, SUBSET, FLUXMET; also ERA5, AUXMETEO, BIF ...
     r"(?:_(?P<step>HH|HR|DD|WW|MM|YY))?"
-    r"(?:_(?P<rest>.+?))?"  # years, version, release, and whatever a browser added
+    r"(?:_(?P<rest>[^\x00-\x1f\x7f-\x9f]+?))?"  # years, version, release, and whatever a browser added
     r"\.(?P<kind>csv|zip)",
     re.IGNORECASE,
 )
 """The pattern; it must match a whole file name. Hubs seen: FLX, AMF, ICOSETC, EUF, TERN, JPF, KOF, and any other."""
 
-ARCHIVE_PATTERN: Final = re.compile(rf"{HUB}_{SITE}_ARCHIVE(?:_(?P<rest>.+?))?\.zip", re.IGNORECASE)
+ARCHIVE_PATTERN: Final = re.compile(rf"{HUB}_{SITE}_ARCHIVE(?:_(?P<rest>[^\x00-\x1f\x7f-\x9f]+?))?\.zip", re.IGNORECASE)
 """ICOS packs its files as ``ICOSETC_BE-Bra_ARCHIVE_L2.zip``."""
 
 TABLE_PATTERN: Final = re.compile(
     rf"{HUB}_(?P<site>[A-Z]{{2}}-[A-Za-z0-9]{{2,6}})_(?:FLUXNET(?:20\d\d)?_)?(?P<table>BIF|BADM|SITEINFO)"
-    r"(?:_(?P<rest>.+?))?\.(?P<kind>csv|xlsx?)",
+    r"(?:_(?P<rest>[^\x00-\x1f\x7f-\x9f]+?))?\.(?P<kind>csv|xlsx?)",
     re.IGNORECASE,
 )
 """Metadata tables; the sites ``AA-Flx`` and ``AA-Net`` stand for a whole network."""

@@ -7,10 +7,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fluxtrapolation.data.checks import summer_time
 from fluxtrapolation.errors import DataError
 
 FIRST_YEAR: Final = 1950
 LAST_YEAR: Final = 2100
+
+_STANDARD: Final = "FLUXNET files are in local standard time all year round; this file was changed."
+_SUMMER: Final = (
+    " One hour of a day repeats, and an hour is missing after {before}: this looks like summer time. " + _STANDARD
+)
 
 Times = NDArray[np.datetime64]
 
@@ -95,17 +101,24 @@ def check_order(start: Times, step: int, *, unit: str) -> str | None:
     distance = ((start[1:] - start[:-1]) / np.timedelta64(1, "m")).astype(np.int64)
     ordered, counts = np.unique(start, return_counts=True)
     gaps = np.flatnonzero(np.diff(ordered) > np.timedelta64(step, "m"))
+    summer = summer_time(start, step)
     if ordered.size < start.size:
         first = ordered[np.argmax(counts > 1)]
         raise DataError(
             f"{start.size - ordered.size:,} {unit} appear more than once (first: {_said(first)})."
-            f"{_summer_time(ordered, counts, gaps, step)} Fetch the file again."
+            f"{'' if summer is None else _SUMMER.format(before=_said(summer.before_lost))} Fetch the file again."
         )
     if (distance < 0).any():
         at = int(np.argmax(distance < 0))
         raise DataError(
             f"time runs backwards at {int((distance < 0).sum()):,} places (first: {_said(start[at])} is followed by "
             f"{_said(start[at + 1])} in line {at + 3:,}). Sort the rows by time, or fetch the file again."
+        )
+    if summer is not None:
+        raise DataError(
+            f"{summer.jumps:,} single hours are missing, always in the night of a Sunday in spring or autumn (first: "
+            f"after {_said(summer.before_lost)}): this looks like summer time with the repeated hours removed. "
+            f"{_STANDARD}"
         )
     off = ((start - start[0]) / np.timedelta64(1, "m")).astype(np.int64) % step != 0
     if off.any():
@@ -117,20 +130,6 @@ def check_order(start: Times, step: int, *, unit: str) -> str | None:
     if not absent:
         return None
     return f"{absent:,} {unit} are not in the file (first: {_said(ordered[gaps[0]] + np.timedelta64(step, 'm'))})"
-
-
-def _summer_time(ordered: Times, counts: NDArray[np.int64], gaps: NDArray[np.int64], step: int) -> str:
-    """Whether hours that repeat in autumn and miss in spring look like summer time."""
-    twice = ordered[counts > 1]
-    per_day = np.unique(twice.astype("datetime64[D]"), return_counts=True)[1]
-    if not (per_day == 60 // step).all():
-        return ""
-    missing = [ordered[g] for g in gaps if ordered[g + 1] - ordered[g] == np.timedelta64(60 + step, "m")]
-    also = f", and an hour is missing after {_said(missing[0])}" if missing else ""
-    return (
-        f" One hour of a day repeats{also}: this looks like summer time. FLUXNET files are in local standard time all "
-        "year round; this file was changed."
-    )
 
 
 def _said(moment: np.datetime64) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxtrapolation.data.importers.fluxnet_columns import (
-    FLAG_LIMITS,
     LE,
     LE_QC,
     METEO,
@@ -28,6 +27,13 @@ from fluxtrapolation.data.importers.fluxnet_place import Place, check_sun, find_
 from fluxtrapolation.data.importers.fluxnet_times import check_order, coverage_note, moments, native_step
 from fluxtrapolation.data.importers.hourly import STEP_MIN, Hours, Packed, recorded_span, to_hours
 from fluxtrapolation.data.importers.phase import phase_notes, radiation_phase
+from fluxtrapolation.data.importers.rows import (
+    FLAG_LIMITS,
+    FLUXNET2015_LICENCE,
+    complete_rows,
+    mask_of,
+    site_record,
+)
 from fluxtrapolation.errors import DataError, MissingColumnError
 from fluxtrapolation.schema import QC, TIME
 
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
 
     from fluxtrapolation.data.manifest import SiteRecord
 
-FLUXNET2015_LICENCE: Final = "CC-BY-4.0"
 AMERIFLUX_HUB: Final = "AMF"
 ZARR_ONLY: Final = "store_utc_wrong"
 """A time flag of the site table that is about the Zarr store's axis."""
@@ -144,7 +149,10 @@ def _hours(
     flags = packed(flag)
     span = recorded_span([*(v for name, v in variables.items() if name != POTENTIAL), flags])
     if span is None:
-        raise DataError("the file holds no value of TA, VPD, SW_IN, NEE or GPP, only missing ones")
+        raise DataError(
+            "the file holds no value of TA, VPD, SW_IN, NEE or GPP, only missing ones. "
+            "Fetch the tower's archive again, or leave the tower out."
+        )
     return to_hours(
         variables,
         flags,
@@ -155,47 +163,13 @@ def _hours(
     )
 
 
-def mask_of(columns: Mapping[str, NDArray[Any]], good: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """``qc_mask``: all fluxes of the tower there, and the flag good. A tower without any ET is judged by the others."""
-    fluxes = [columns[name] for name in ("NEE", "GPP", "ET") if name in columns]
-    there = fluxes[:2] + [flux for flux in fluxes[2:] if np.isfinite(flux).any()]
-    return np.asarray(np.logical_and.reduce([*(np.isfinite(flux) for flux in there), good]), dtype=np.int8)
-
-
-def complete_rows(
-    values: Mapping[str, NDArray[Any]], time: NDArray[np.datetime64], notes: list[str], *, unit: str
-) -> NDArray[np.bool_]:
-    """Rows with TA, VPD and SW_IN; how many are left out is noted.
-
-    Raises
-    ------
-    DataError
-        If there is no such row.
-    """
-    complete = np.logical_and.reduce([np.isfinite(values[name]) for name in METEO])
-    if not complete.any():
-        lacking = [column for name, column in METEO.items() if not np.isfinite(values[name]).any()]
-        raise DataError(
-            f"no {unit[:-1]} has air temperature, VPD and radiation all three"
-            + (f": only missing values in {', '.join(lacking)}" if lacking else "")
-        )
-    left_out = int((~complete).sum())
-    if left_out:
-        notes.append(
-            f"{left_out} of {complete.size} {unit} left out: TA, VPD or SW_IN incomplete "
-            f"(first: {time[int(np.argmin(complete))]})"
-        )
-    notes += [f"{name} has no value at this tower" for name in ("NEE", "GPP") if not np.isfinite(values[name]).any()]
-    return np.asarray(complete)
-
-
 def _assemble(choice: Choice, place: Place, hours: Hours, step: int, notes: list[str]) -> Tower:
     """Rows, offset, sun and record of one tower."""
     import polars as pl
 
     from fluxtrapolation.data.solar import potential_radiation, solar_covariates
 
-    complete = complete_rows(hours.values, hours.time, notes, unit="hours")
+    complete = complete_rows(hours.values, hours.time, notes, names=METEO, unit="hours")
     time = hours.time[complete].astype("datetime64[us]")
     columns: dict[str, Any] = {name: values[complete] for name, values in hours.values.items()}
     in_file = first_known(columns, POTENTIAL)
@@ -237,18 +211,10 @@ def network_of(choice: Choice, place: Place) -> str | None:
 
 def record_of(choice: Choice, place: Place, offset: float, step: int) -> SiteRecord:
     """The site's row of the store's table."""
-    from fluxtrapolation.data.manifest import SiteRecord
-
-    facts = place.facts
-    return SiteRecord(
-        site_id=choice.site,
-        name=facts.name,
-        lat=facts.lat,
-        lon=facts.lon,
-        igbp=facts.igbp,
+    return site_record(
+        place.facts,
+        site=choice.site,
         network=network_of(choice, place),
-        mat_c=facts.mat_c,
-        map_mm=facts.map_mm,
         utc_offset_h=offset,
         native_step_min=step,
         licence=licence_of(choice.name),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from fluxtrapolation.data.reading import need_file
+from fluxtrapolation.data.reading import need_file, plain_text
 from fluxtrapolation.errors import DataError, examples
 
 MAX_MEMBER_BYTES: Final = 3 << 30
@@ -30,7 +31,7 @@ def list_members(path: Path) -> list[zipfile.ZipInfo]:
     ------
     DataError
         If the file is no zip archive, is empty, or holds a member that is encrypted, a link, an archive itself, named
-        outside the archive, or far larger than its packed size allows.
+        outside the archive, far larger than its packed size allows, or there twice under one name.
     """
     with opened(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -44,13 +45,24 @@ def list_members(path: Path) -> list[zipfile.ZipInfo]:
             f"{path.name} is not read: {len(problems)} of its {len(members)} members "
             f"{'is' if len(problems) == 1 else 'are'} not acceptable: {examples(problems)}. {_fix(problems[0])}"
         )
+    twice = [name for name, count in Counter(_path(member) for member in members).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{path.name} is not read: {len(twice)} of its names {'stands' if len(twice) == 1 else 'stand'} for "
+            f"several members: {examples(_short(name) for name in twice)}. Which one is right cannot be told. {FETCH}"
+        )
     return members
+
+
+def _path(member: zipfile.ZipInfo) -> str:
+    """Name and folders of a member, with slashes."""
+    # zipfile has already turned backslashes of Windows into slashes where it runs on Windows only
+    return member.orig_filename.replace("\\", "/")
 
 
 def _problem(member: zipfile.ZipInfo) -> str | None:
     """Why a member is not acceptable, or None."""
-    # zipfile has already turned backslashes of Windows into slashes where it runs on Windows only
-    name = member.orig_filename.replace("\\", "/")
+    name = _path(member)
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:
         return f"{_short(name)} lies outside the archive (path traversal)"
@@ -77,6 +89,7 @@ def _fix(problem: str) -> str:
 
 
 def _short(name: str) -> str:
+    name = plain_text(name)
     return name if len(name) <= 80 else f"...{name[-77:]}"
 
 

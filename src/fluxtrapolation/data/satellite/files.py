@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,9 @@ def find_files(given: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def open_files(paths: Sequence[Path], *, period: int | None) -> tuple[list[SatelliteFile], dict[str, str]]:
+def open_files(
+    paths: Sequence[Path], *, period: int | None, only_observed: bool = False
+) -> tuple[list[SatelliteFile], dict[str, str]]:
     """Open every file; second: those that cannot be read, with the reason. One of them never stops the others."""
     from fluxtrapolation.data.satellite.netcdf import open_netcdf
     from fluxtrapolation.data.satellite.tidy import open_tidy
@@ -58,13 +61,18 @@ def open_files(paths: Sequence[Path], *, period: int | None) -> tuple[list[Satel
         kind = path.suffix.casefold()
         try:
             if kind in _NETCDF:
-                opened.append(open_netcdf(path, period=period))
+                opened.append(open_netcdf(path, period=period, only_observed=only_observed))
+            elif kind in _TABLES and only_observed:
+                raise DataError(
+                    f"{path} is a table, which has no gap-fill flags: --only-observed is for NetCDF files of "
+                    "FluxnetEO. Leave filled values out of the table itself."
+                )
             elif kind in _TABLES:
                 opened.append(open_tidy(path, period=period))
             else:
                 raise DataError(f"{path} is neither NetCDF (.nc) nor a table (.csv, .parquet), going by its name.")
         except DataError as error:
-            failures[path.name] = str(error)
+            failures[str(path)] = str(error)
     if not opened:
         raise DataError("\n".join(failures.values()))
     return opened, failures
@@ -81,7 +89,21 @@ def one_file_a_site(files: Sequence[SatelliteFile]) -> dict[str, list[SatelliteF
 
 def said_twice(covariate: str, site: str, files: Sequence[SatelliteFile]) -> DataError:
     """The error of a covariate that two files give for one site."""
+    names = short_names(file.path for file in files)
     return DataError(
-        f"Site {site}: {covariate} stands in {len(files)} files ({examples(file.path.name for file in files)}). "
-        "Give only one of them."
+        f"Site {site}: {covariate} stands in {len(files)} files ({examples(names.values())}). Give only one of them."
     )
+
+
+def short_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """A path to the end of it that no other path shares: its name, with as many folders before it as that takes."""
+    given = list(paths)
+    parts = {path: path.resolve().parts for path in given}
+    names = {path: path.name for path in given}
+    for count in range(2, max(map(len, parts.values()), default=0) + 1):
+        held = Counter(names.values())
+        shared = [path for path in given if held[names[path]] > 1]
+        if not shared:
+            break
+        names |= {path: "/".join(parts[path][-count:]) for path in shared}
+    return names

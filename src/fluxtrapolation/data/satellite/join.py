@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ def join_covariates(
     period: int | None = None,
     covariates: Sequence[str] | None = None,
     lacking: Lacking = "keep",
+    only_observed: bool = False,
     replace: bool = False,
     name: str | None = None,
     licence: str | None = None,
@@ -91,6 +92,9 @@ def join_covariates(
     lacking : {'keep', 'drop-sites', 'drop-covariates'}
         What becomes of towers that lack a covariate: kept with an empty column, left out, or the covariate is left out
         for all towers.
+    only_observed : bool, default False
+        Of FluxnetEO files take only values that the file itself flags as original ones; those that the product filled
+        are missing. A file without such flags is not read.
     replace : bool, default False
         Exchange covariates that the store holds already.
     name, licence, citation : str, optional
@@ -115,16 +119,25 @@ def join_covariates(
     """
     opened = Store.of(store)
     _check_options(opened, Path(out), interpolate, max_gap, period, lacking)
-    sources, unread = open_files(find_files(files), period=period)
+    sources, unread = open_files(find_files(files), period=period, only_observed=only_observed)
     wanted = _wanted(opened, sources, covariates, replace=replace)
     settings = Settings(interpolate, max_gap)
     by_site = one_file_a_site(sources)
     plan = JoinPlan(opened, by_site, wanted, settings, jobs or default_jobs())
     report = plan.report(progress)
-    sites, joined = _chosen(opened, report, wanted, lacking)
+    sites, joined = _chosen(opened, report, wanted, lacking, by_site)
     tell(opened, sources, unread, report, wanted, plan.guessed)
     source = source_of(
-        opened, sources, settings, period, joined, lacking, name=name, licence=licence, citation=citation
+        opened,
+        sources,
+        settings,
+        period,
+        joined,
+        lacking,
+        name=name,
+        licence=licence,
+        citation=citation,
+        only_observed=only_observed,
     )
     held = [c for c in COVARIATES if c in joined or (c in opened.covariates and c not in wanted)]
     writer = StoreWriter(
@@ -186,7 +199,7 @@ def _wanted(
 
 
 def _chosen(
-    store: Store, report: pl.DataFrame, wanted: Sequence[str], lacking: str
+    store: Store, report: pl.DataFrame, wanted: Sequence[str], lacking: str, sites_of_files: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Sites and covariates of the new store."""
     good = report.filter("joined")
@@ -200,6 +213,7 @@ def _chosen(
         full = set(complete.filter(pl.col("len") == len(somewhere))["site_id"])
         sites = tuple(site for site in sites if site in full)
     if not somewhere or not sites:
+        _need_common_sites(store, sites_of_files)
         rows = report.filter(~pl.col("joined"))
         told = (f"{row['site_id']}, {row['covariate']}: {row['reason']}" for row in rows.to_dicts())
         raise DataError(
@@ -207,6 +221,17 @@ def _chosen(
             f"{'; '.join(_first(told, 4))}. A longer --max-gap or other files may help."
         )
     return sites, tuple(somewhere)
+
+
+def _need_common_sites(store: Store, sites_of_files: Collection[str]) -> None:
+    """Raise if the files speak of other towers only: no gap is too long then, the names differ."""
+    if not set(store.site_ids).intersection(sites_of_files):
+        raise DataError(
+            f"Nothing could be joined: the files speak of none of the {len(store.site_ids)} towers of {store.path} "
+            f"({examples(store.site_ids)}), but of {examples(sorted(sites_of_files))}."
+            f"{did_you_mean(min(sites_of_files, default=''), store.site_ids)} Give the files of these towers; site ids "
+            "must be those of the store."
+        )
 
 
 def _first(items: Iterable[str], limit: int) -> list[str]:

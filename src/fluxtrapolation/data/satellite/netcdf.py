@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -38,10 +38,12 @@ _MOST_DAYS: Final = 100_000
 """More than 270 years of days; no satellite is so old."""
 _MOST_CHUNK: Final = 1 << 24
 """Values stored in one piece: HDF5 takes the memory of a whole piece to read one value."""
+_ORIGINAL: Final = re.compile(r"\s*0\s*:\s*original value")
+"""How FluxnetEO 1.0 begins the description of its gap-fill flags; 1 and more are ways of filling."""
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian")
 
 
-def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
+def open_netcdf(path: Path, *, period: int | None, only_observed: bool = False) -> SatelliteFile:
     """Open a NetCDF-4 file of one site.
 
     Parameters
@@ -49,11 +51,15 @@ def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
     path : Path
     period : int or None
         Length of the composite periods in days; by default the step of the dates.
+    only_observed : bool
+        Take only values whose flag of FluxnetEO (``EVI_gapfilltype``, ``LST_gapfilltype_TERRA_Day``) is 0, "original
+        value"; the file must describe its flags so.
 
     Raises
     ------
     DataError
-        If it is no NetCDF-4 file, has no time axis or no site, or the library for it is not installed.
+        If it is no NetCDF-4 file, has no time axis or no site, lacks flags that are needed, or the library for it is
+        not installed.
     """
     names, attributes = _with_file(path, lambda opened: (list(opened.variables), dict(opened.attrs)))
     site = _text_of(attributes, "site_ID", "site_id", "site")
@@ -64,9 +70,10 @@ def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
     if time is None:
         raise DataError(f"{path} has no variable 'time'. Is it a time series of one site?")
     chosen = _chosen(names)
+    flags = _flags(path, chosen, names) if only_observed else {}
 
     def read(asked: str) -> Mapping[str, pl.DataFrame]:
-        return _read(path, site, time, chosen, period) if asked == site else {}
+        return _read(path, site, time, chosen, flags, period) if asked == site else {}
 
     return SatelliteFile(
         path=path,
@@ -79,13 +86,15 @@ def open_netcdf(path: Path, *, period: int | None) -> SatelliteFile:
     )
 
 
-def _read(path: Path, site: str, time: str, chosen: Mapping[str, str], period: int | None) -> dict[str, pl.DataFrame]:
+def _read(
+    path: Path, site: str, time: str, chosen: Mapping[str, str], flags: Mapping[str, str], period: int | None
+) -> dict[str, pl.DataFrame]:
     """The composites of a file, in the units of the schema."""
 
     def content(opened: Any) -> dict[str, _Variable]:
         held = {time: _checked(opened.variables[time], None, f"{path.name}, {time}")}
         length = held[time][0].size
-        for name in chosen.values():
+        for name in (*chosen.values(), *flags.values()):
             held[name] = _checked(opened.variables[name], length, f"{path.name}, site {site}, {name}")
         return held
 
@@ -96,6 +105,14 @@ def _read(path: Path, site: str, time: str, chosen: Mapping[str, str], period: i
         values, facts = held[name]
         where = f"{path.name}, site {site}, {name}"
         series = _one_series(values, facts, where)
+        if covariate in flags:
+            marks, said = held[flags[covariate]]
+            if not _ORIGINAL.match(_text(said.get("description")) or ""):
+                raise DataError(
+                    f"{where}: the description of its flags, {flags[covariate]}, does not say that 0 is an original "
+                    "value. Join it without --only-observed, or look what its flags mean."
+                )
+            series[marks.reshape(-1) != 0] = np.nan
         frame = composites(pl.DataFrame({DATE: dates, VALUE: series}), period, where=where)
         unit = _text_of(facts, "unit", "units")
         found[covariate] = in_schema_units(frame, covariate, unit, where=where)
@@ -152,6 +169,20 @@ def _chosen(variables: Iterable[str]) -> dict[str, str]:
         if covariate is not None and (covariate not in chosen or name == covariate):
             chosen[covariate] = name
     return chosen
+
+
+def _flags(path: Path, chosen: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Covariate to the variable with its gap-fill flags, as FluxnetEO names them."""
+    found: dict[str, str] = {}
+    for covariate, name in chosen.items():
+        flag = name.replace("LST_", "LST_gapfilltype_", 1) if name.startswith("LST_") else f"{name}_gapfilltype"
+        if flag not in names:
+            raise DataError(
+                f"{path} has no variable {flag}, so it does not tell which values of {name} are observed. Join it "
+                "without --only-observed."
+            )
+        found[covariate] = flag
+    return found
 
 
 def _one_series(values: NDArray[Any], facts: Mapping[str, Any], where: str) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import polars as pl
 from fluxtrapolation import __version__
 from fluxtrapolation.data.manifest import Source, utc_now
 from fluxtrapolation.data.satellite.composites import SatelliteFile
+from fluxtrapolation.data.satellite.files import short_names
 from fluxtrapolation.data.satellite.plan import NO_VALUE, Guess, Settings
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import FluxtrapolationWarning, examples
@@ -78,6 +79,7 @@ def source_of(
     name: str | None,
     licence: str | None,
     citation: str | None,
+    only_observed: bool = False,
 ) -> Source:
     def said(values: Iterable[str | None]) -> str | None:
         return "; ".join(dict.fromkeys(value for value in values if value)) or None
@@ -98,7 +100,9 @@ def source_of(
             "period_days": period,
             "lacking": lacking,
             "dates": "local calendar days",
-            "files": {file.path.name: sha256_of(file.path) for file in files},
+            # Only where it is asked for: stores joined before there was this option stay the same.
+            **({"only_observed": True} if only_observed else {}),
+            "files": {name: sha256_of(path) for path, name in short_names(file.path for file in files).items()},
         },
         retrieved=utc_now(),
         package_version=__version__,
