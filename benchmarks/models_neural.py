@@ -3,9 +3,9 @@
     python benchmarks/models_neural.py [--rows 300000] [--domains 147] [--threads 2] [--device auto] [--json]
 
 The plain versions are what one first writes: a DataLoader over a TensorDataset, a loop over the domains of a batch, a
-dataset that cuts one window at a time; network, optimiser and batch size are the same. The fastest run of each counts.
-Then the epochs of the domain-aware objectives over that of the MLP, with 10, the given number and 440 domains; and the
-LSTM's prediction of every hour over one of its training epochs.
+dataset that cuts one window at a time; network, optimiser, batch size and device are the same. The fastest run of each
+counts. Then the epochs of the domain-aware objectives over that of the MLP, with 10, the given number and 440 domains;
+and the LSTM's prediction of every hour over one of its training epochs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fluxtrapolation.models import model_spec
+from fluxtrapolation.models.neural.engine import pick_device
 from fluxtrapolation.scenarios import Part
 
 FEATURES, HIDDEN, BATCH, LSTM_HIDDEN, LSTM_BATCH = 25, (128, 64), 1024, 64, 64
@@ -61,6 +62,13 @@ def hours(sites: int, per_site: int) -> Part:
     )
 
 
+def seconds_since(begin: float, device: torch.device) -> float:
+    """Seconds until all work is done, on a GPU too."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
 def network() -> tuple[nn.Sequential, nn.Linear]:
     """The plain MLP: body to the last hidden layer, and head."""
     body = nn.Sequential(
@@ -70,13 +78,13 @@ def network() -> tuple[nn.Sequential, nn.Linear]:
     return body, nn.Linear(HIDDEN[1], 1)
 
 
-def plain_rows(kind: str, rows: int, n_domains: int) -> Callable[[], float]:
+def plain_rows(kind: str, rows: int, n_domains: int, device: torch.device) -> Callable[[], float]:
     """A plain PyTorch epoch of one objective; gives its seconds."""
     X, y, domains = world(rows, n_domains)
     data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y), torch.from_numpy(domains))
-    body, head = network()
+    body, head = (part.to(device) for part in network())
     optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=1e-3)
-    weights = torch.full((n_domains,), 1.0 / n_domains)
+    weights = torch.full((n_domains,), 1.0 / n_domains, device=device)
 
     def loss_of(z: torch.Tensor, error: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
         if kind == "gdro":
@@ -107,13 +115,14 @@ def plain_rows(kind: str, rows: int, n_domains: int) -> Callable[[], float]:
 
     def epoch() -> float:
         begin = time.perf_counter()
-        for rows_x, rows_y, domain in DataLoader(data, batch_size=BATCH, shuffle=True):
+        for batch in DataLoader(data, batch_size=BATCH, shuffle=True):
+            rows_x, rows_y, domain = (part.to(device) for part in batch)
             optimiser.zero_grad()
             z = body(rows_x)
             loss = loss_of(z, (head(z).squeeze(-1) - rows_y).square(), domain)
             loss.backward()
             optimiser.step()
-        return time.perf_counter() - begin
+        return seconds_since(begin, device)
 
     return epoch
 
@@ -133,21 +142,23 @@ class CutWindows(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(self.part.X[rows].copy()), torch.from_numpy(self.part.y[rows].copy())
 
 
-def plain_lstm(part: Part) -> Callable[[], float]:
+def plain_lstm(part: Part, device: torch.device) -> Callable[[], float]:
     """A plain PyTorch epoch over windows of 720 hours; gives its seconds."""
     data = CutWindows(part)
-    net = nn.LSTM(FEATURES, LSTM_HIDDEN, batch_first=True)
-    head = nn.Linear(LSTM_HIDDEN + FEATURES, 1)
+    net = nn.LSTM(FEATURES, LSTM_HIDDEN, batch_first=True).to(device)
+    head = nn.Linear(LSTM_HIDDEN + FEATURES, 1).to(device)
+    dropout = nn.Dropout(0.1)
     optimiser = torch.optim.Adam([*net.parameters(), *head.parameters()], lr=1e-3)
 
     def epoch() -> float:
         begin = time.perf_counter()
-        for X, y in DataLoader(data, batch_size=LSTM_BATCH, shuffle=True):
+        for batch in DataLoader(data, batch_size=LSTM_BATCH, shuffle=True):
+            X, y = (part.to(device) for part in batch)
             optimiser.zero_grad()
-            out = head(torch.cat([net(X)[0], X], dim=-1)).squeeze(-1)
+            out = head(torch.cat([dropout(net(X)[0]), X], dim=-1)).squeeze(-1)
             (out - y)[:, 168:].square().mean().backward()
             optimiser.step()
-        return time.perf_counter() - begin
+        return seconds_since(begin, device)
 
     return epoch
 
@@ -192,7 +203,8 @@ def main() -> None:
     own: dict[tuple[str, int], float] = {}
     peer: dict[str, float] = {}
     counts = sorted({10, options.domains, 440})
-    plain = {kind: plain_rows(kind, options.rows, options.domains) for kind in ("mlp", "gdro", "coral", "mmd")}
+    place = pick_device(options.device, "benchmark")
+    plain = {kind: plain_rows(kind, options.rows, options.domains, place) for kind in ("mlp", "gdro", "coral", "mmd")}
     for _ in range(options.repeats):
         # In turn, so that a busy moment of the machine does not fall on one side only.
         for name in ROW_MODELS:
@@ -202,13 +214,13 @@ def main() -> None:
                 peer[name] = min(peer.get(name, np.inf), plain[name]())
     part = hours(max(1, options.rows // 8767), 8767)
     n_windows = len(part.windows())
-    cut, lstm, lstm_predict, lstm_peer = plain_lstm(part), np.inf, np.inf, np.inf
+    cut, lstm, lstm_predict, lstm_peer = plain_lstm(part, place), np.inf, np.inf, np.inf
     for _ in range(options.repeats):
         epoch, predict = our_lstm(part, options)
         lstm, lstm_predict, lstm_peer = min(lstm, epoch), min(lstm_predict, predict), min(lstm_peer, cut())
 
     mlp = own["mlp", options.domains]
-    device = torch.cuda.get_device_name() if options.device != "cpu" and torch.cuda.is_available() else "CPU"
+    device = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
     rows = [
         {
             "model": name,

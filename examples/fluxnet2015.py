@@ -1,4 +1,4 @@
-"""Real towers end to end: import FLUXNET2015, design three scenarios, train, score, report, and write the results page.
+"""Real towers end to end: import FLUXNET2015, design scenarios, sweep all models, score, and write the results page.
 
     python examples/fluxnet2015.py fluxnet2015.zarr --out work/ --page docs/results/fluxnet2015.md
 
@@ -15,27 +15,56 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import polars as pl
+import yaml
 
 from fluxtrapolation.cli.main import run
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.evaluation import Scores, skill, summarise
+from fluxtrapolation.evaluation import Scores, pivot, rank, render, skill
 from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.runs import find_runs
+from fluxtrapolation.runs.folder import RunFolder
 from fluxtrapolation.scenarios import load_scenario
-from fluxtrapolation.schema import BOARD_SCALES, VARIABLES
+from fluxtrapolation.schema import VARIABLES
 
 TARGETS = ("GPP", "NEE")
-MODELS = ("lr", "xgb")
 DRAWS = ("random-1", "random-2", "random-3")
+BOARD = ("later", "random-1", "warm")
+"""The scenarios of the board; the other draws tell how much one draw is worth."""
 SCENARIOS = ("later", *DRAWS, "warm")
-FAMILIES = {"later": "years", "warm": "temperature"} | dict.fromkeys(DRAWS, "random")
+FAST = ("constant", "lr", "ridge", "robust-lr", "xgb", "xgb-conservative", "xgb-balanced", "lightgbm", "catboost")
+DEEP = ("mlp", "gdro", "coral", "mmd", "mmd-median", "vrex", "irm", "dann", "lstm")
+SLOW = ("tabm", "maxrm-mse", "maxrm-regret")
+"""One configuration each, and a limit on its time."""
+MEMBERS = ("xgb", "mlp", "lstm")
+"""Runs that the ensemble averages."""
 BY_HAND = "<!-- Below: written by hand, kept when the page is made again. -->"
 HELD_OUT = ("--n-test", "24", "--n-validation", "12")
 
 
-def steps(source: str, out: Path, profile: str) -> list[list[str]]:
+def plans(out: Path, max_rows: int) -> dict[str, dict[str, Any]]:
+    """The two sweeps: all models on the board's scenarios, and the fast ones on the other draws."""
+    common = {
+        "store": f"{out}/towers",
+        "targets": list(TARGETS),
+        "profile": "quick",
+        "configurations": 2,
+        "max_rows": max_rows,
+        "out": f"{out}/runs",
+    }
+    slow = [{"name": name, "configurations": 1, "time_limit": 400} for name in SLOW]
+    files = [f"{out}/scenarios/{name}.yaml" for name in SCENARIOS]
+    board = [file for name, file in zip(SCENARIOS, files, strict=True) if name in BOARD]
+    return {
+        "board": common | {"scenarios": board, "models": [*FAST, *DEEP, *slow]},
+        "draws": common | {"scenarios": [file for file in files if file not in board], "models": list(FAST)},
+    }
+
+
+def steps(source: str, out: Path) -> list[list[str]]:
     """The commands, as a user would type them."""
     store, folder = f"{out}/towers", f"{out}/scenarios"
     years = ("--train-years", ":2007", "--validation-years", "2008", "--test-years", "2009:")
@@ -48,12 +77,13 @@ def steps(source: str, out: Path, profile: str) -> list[list[str]]:
             for name in DRAWS
         ),
         [*design, "--rule", "temperature", *HELD_OUT, "--out", f"{folder}/warm.yaml"],
-        [
-            *("train", "--store", store, "--out", f"{out}/runs", "--profile", profile),
-            *(word for name in SCENARIOS for word in ("--scenario", f"{folder}/{name}.yaml")),
-            *(word for name in TARGETS for word in ("--target", name)),
-            *(word for name in MODELS for word in ("--model", name)),
-        ],
+        ["sweep", f"{out}/board.yaml"],
+        ["sweep", f"{out}/draws.yaml"],
+        *(
+            ["ensemble", *(f"{out}/runs/{name}_{target}_{model}" for model in MEMBERS), "--out", f"{out}/runs"]
+            for name in BOARD
+            for target in TARGETS
+        ),
         ["report", f"{out}/runs", "--out", f"{out}/report", "--title", "FLUXNET2015: extrapolating GPP and NEE"],
     ]
 
@@ -62,15 +92,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="the FLUXNET2015 Zarr: folder or address")
     parser.add_argument("--out", type=Path, default=Path("fluxnet2015"), help="folder of all that is made")
-    parser.add_argument("--profile", default="quick", choices=("quick", "paper"))
+    parser.add_argument("--max-rows", type=int, default=100_000, help="train rows of each run, stratified by site")
     parser.add_argument("--page", type=Path, default=None, help="results page to write (.md)")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, plan in plans(options.out, options.max_rows).items():
+        write_bytes_atomic(options.out / f"{name}.yaml", yaml.safe_dump(plan, sort_keys=False).encode())
     timed: list[tuple[list[str], float]] = []
-    for step in steps(options.source, options.out, options.profile):
+    for step in steps(options.source, options.out):
         sys.stderr.write(f"\n$ fluxtrapolation {' '.join(step)}\n")
         begin = time.perf_counter()
         code = run(step)
-        if code != 0:
+        # Runs that failed are listed on the page; the others are there.
+        if code != 0 and not (code == 2 and step[0] == "sweep" and (options.out / "runs").is_dir()):
             return code
         timed.append((step, time.perf_counter() - begin))
     if options.page is not None:
@@ -88,18 +122,22 @@ def by_hand(path: Path) -> str:
 
 def page(out: Path, timed: Sequence[tuple[list[str], float]]) -> str:
     """The results page, from the store, the run folders and the scores."""
-    scores = Scores.read(out / "report" / "scores.parquet")
-    values = {name: summarise(scores, summary=name) for name in ("median", "q90")}
+    scores = Scores.read(out / "report" / "scores.parquet").where(selection="mean")
     parts = [_head(out, timed), "## Sizes\n\n" + _sizes(out)]
     for target in TARGETS:
-        unit = VARIABLES[target].unit
-        parts.append(
-            f"## {target}: RMSE ({unit})\n\nMedian / 90th percentile over held-out domains.\n\n"
-            + _table(values, target)
-        )
-        parts.append(f"### {target}: skill of xgb against lr\n\n" + _skills(scores, target))
-        parts.append(f"### {target}: how much the draw moves the result\n\n" + _spread(values, target))
-    parts.append("## Costs\n\n" + _costs(out))
+        mine = scores.where(target=target)
+        board = mine.where(scenario=list(BOARD))
+        for summary, words in (("median", "median"), ("q90", "90th percentile")):
+            found = rank(board, summary=summary)
+            cells = pivot(board, summary=summary).drop("selection")
+            parts.append(
+                f"## {target}: {words} over held-out domains\n\n"
+                + _ranking(found.table)
+                + f"\n\nRMSE ({VARIABLES[target].unit}):\n\n"
+                + render(cells, "md").strip()
+            )
+        parts.append(f"### {target}: how much the draw moves the skill\n\n" + _spread(mine))
+    parts += ["## Costs\n\n" + _costs(out), "## Notes of the runs\n\n" + _notes(out)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -110,7 +148,7 @@ def _head(out: Path, timed: Sequence[tuple[list[str], float]]) -> str:
     seconds = "\n".join(f"| `{_name(step)}` | {taken:,.1f} |" for step, taken in timed)
     source = info["sources"][0]
     night = "night" if options["gpp"] == "nt" else "day"
-    return f"""# FLUXNET2015: real towers, three designed scenarios
+    return f"""# FLUXNET2015: all models on real towers
 
 {info["sites"]} towers, {info["rows"]:,} hours from {info["first"][:4]} to {info["last"][:4]}.
 {info["measured"]:,} of them have `qc_mask` 1 under the rule `{options["qc"]}`: {options["qc_rule"].split("= 1 ")[-1]}.
@@ -183,72 +221,87 @@ def _sizes(out: Path) -> str:
     return "\n".join(rows) + text
 
 
-def _pick(frame: pl.DataFrame, **wanted: str) -> float:
-    found = frame.filter(*(pl.col(key) == value for key, value in wanted.items()))["value"]
-    return float(found.item()) if found.len() == 1 and found[0] is not None else float("nan")
-
-
-def _table(values: dict[str, pl.DataFrame], target: str) -> str:
-    rows = [f"| scenario | model | {' | '.join(BOARD_SCALES)} |", "|---|---|" + "---:|" * len(BOARD_SCALES)]
-    for scenario in SCENARIOS:
-        for model in MODELS:
-            cells = [
-                " / ".join(
-                    f"{_pick(values[s], target=target, scenario=scenario, model=model, scale=scale):.3f}"
-                    for s in ("median", "q90")
-                )
-                for scale in BOARD_SCALES
-            ]
-            rows.append(f"| {scenario} | {model} | {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def _skills(scores: Scores, target: str) -> str:
-    rows = ["| summary | " + " | ".join(SCENARIOS) + " | all cells |", "|---|" + "---:|" * (len(SCENARIOS) + 1)]
-    for summary in ("median", "q90"):
-        found = skill(scores.where(target=target), summary=summary)
-        cells = found.cells.filter(pl.col("model") == "xgb")
-        each = [cells.filter(pl.col("scenario") == name)["skill"].mean() for name in SCENARIOS]
-        overall = found.overall.filter(pl.col("model") == "xgb")["skill_score"][0]
-        rows.append(f"| {summary} | " + " | ".join(f"{value:.3f}" for value in each) + f" | {overall:.3f} |")
-    return "\n".join(rows)
-
-
-def _spread(values: dict[str, pl.DataFrame], target: str) -> str:
-    """Range over the three draws, beside what the model changes in the mean of the draws."""
+def _ranking(table: pl.DataFrame) -> str:
+    """Skill against lr with 95 % intervals over sites, rank intervals, and the group tied with the best."""
     rows = [
-        "| summary | scale | lr: three draws | xgb: three draws | range (mean of both) | xgb minus lr |",
-        "|---|---|---:|---:|---:|---:|",
+        "| rank | model | skill | 95 % interval | rank interval | tied with the best |",
+        "|---:|---|---:|---|---|---|",
     ]
-    for summary, frame in values.items():
-        for scale in BOARD_SCALES:
-            of = {
-                model: [_pick(frame, target=target, scenario=draw, model=model, scale=scale) for draw in DRAWS]
-                for model in MODELS
-            }
-            spread = sum(max(v) - min(v) for v in of.values()) / len(MODELS)
-            difference = (sum(of["xgb"]) - sum(of["lr"])) / len(DRAWS)
-            ranges = " | ".join(f"{min(of[m]):.3f} to {max(of[m]):.3f}" for m in MODELS)
-            rows.append(f"| {summary} | {scale} | {ranges} | {spread:.3f} | {difference:+.3f} |")
+    for row in table.iter_rows(named=True):
+        if row["rank"] is None:
+            rows.append(f"| - | {row['model']} | - | - | - | {row['note']} |")
+            continue
+        interval = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+        ranks = f"{row['rank_low']} to {row['rank_high']}"
+        tied = "yes" if row["tied_with_best"] else ""
+        rows.append(f"| {row['rank']} | {row['model']} | {row['skill_score']:.3f} | {interval} | {ranks} | {tied} |")
+    return "\n".join(rows)
+
+
+def _spread(scores: Scores) -> str:
+    """Skill of the fast families in each of the three random draws."""
+    rows = [
+        "| model | median: " + " | ".join(DRAWS) + " | range | q90: " + " | ".join(DRAWS) + " | range |",
+        "|---|" + "---:|" * (2 * len(DRAWS) + 2),
+    ]
+    fast = scores.where(scenario=list(DRAWS), model=list(FAST))
+    cells = {name: skill(fast, summary=name).cells for name in ("median", "q90")}
+    for model in FAST:
+        if model == "lr":
+            continue
+        shown = []
+        for frame in cells.values():
+            mine = frame.filter(pl.col("model") == model)
+            each = [mine.filter(pl.col("scenario") == draw)["skill"].mean() for draw in DRAWS]
+            known = [float(value) for value in each if isinstance(value, float)]
+            shown += [f"{value:.3f}" for value in known] + [f"{max(known) - min(known):.3f}"]
+        rows.append(f"| {model} | {' | '.join(shown)} |")
     return "\n".join(rows)
 
 
 def _costs(out: Path) -> str:
+    """Time and memory of each model over its runs, and what failed."""
     rows = [
-        "| run | configurations | search s | predict s | validation RMSE (mean) | chosen |",
-        "|---|---:|---:|---:|---:|---|",
+        "| model | runs | configurations | train rows | fit s, median (longest) | peak GB | predict s, median | failed |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
+    found: dict[str, list[RunFolder]] = {}
     for folder in find_runs(out / "runs"):
-        state = folder.state()
-        best = folder.trials()[state.selection["mean"]]
-        params = (
-            ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.params.items()) or "-"
-        )
+        found.setdefault(folder.state().config.model, []).append(folder)
+    order = [*FAST, *DEEP, *SLOW, "ensemble"]
+    for model in sorted(found, key=order.index):
+        states = [folder.state() for folder in found[model]]
+        trials = [trial for folder in found[model] for trial in folder.trials().values()]
+        good = [trial for trial in trials if trial.status == "ok"]
+        failed = len(trials) - len(good) + sum(state.status != "complete" for state in states)
+        seconds = sorted(trial.fit_seconds for trial in good)
+        memory = max((trial.peak_memory_mb or 0.0 for trial in good), default=0.0) / 1000
+        predict = sorted(state.seconds["predict"] for state in states if "predict" in state.seconds)
+        used = sorted({trial.train_rows for trial in good})
         rows.append(
-            f"| {folder.name} | {state.config.n_configurations} | {state.seconds['search']:.1f} "
-            f"| {state.seconds['predict']:.1f} | {best.strategies['mean']:.3f} | {params} |"
+            f"| {model} | {len(states)} | {max(state.config.n_configurations for state in states)} "
+            f"| {' to '.join(f'{n:,}' for n in dict.fromkeys((used[0], used[-1]))) if used else '-'} "
+            f"| {f'{median(seconds):.1f} ({seconds[-1]:.1f})' if seconds else '-'} "
+            f"| {f'{memory:.2f}' if memory else '-'} "
+            f"| {f'{median(predict):.1f}' if predict else '-'} | {failed or ''} |"
         )
-    return "\n".join(rows)
+    text = "Peak memory is the whole process's during a trial, arrays of the split included; "
+    return "\n".join(rows) + f"\n\n{text}every fit had {_cores()} cores."
+
+
+def _notes(out: Path) -> str:
+    """What runs say of themselves, each once."""
+    said: dict[str, list[str]] = {}
+    for folder in find_runs(out / "runs"):
+        for note in folder.state().notes:
+            said.setdefault(note, []).append(folder.name)
+    if not said:
+        return "None."
+    lines = []
+    for note, names in said.items():
+        models = dict.fromkeys(name.split("_", 2)[2] for name in names)
+        lines.append(f"- {', '.join(models)} ({len(names)} runs): {note}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ GUIDES = (
             "doors-provenance",
             "scenarios",
             "models",
+            "training",
+            "bring-your-own-model",
             "evaluation",
             "certainty",
             "own-predictions",

@@ -14,8 +14,10 @@ torch = pytest.importorskip("torch")
 from fluxtrapolation.errors import ModelError  # noqa: E402
 from fluxtrapolation.models import model_spec  # noqa: E402
 from fluxtrapolation.models.neural.engine import Outcome, Settings, pick_device, train  # noqa: E402
-from fluxtrapolation.models.neural.scaling import Scaling  # noqa: E402
-from toy_world import shifted_world, toy_world  # noqa: E402
+from fluxtrapolation.models.neural.networks import TabM  # noqa: E402
+from fluxtrapolation.models.neural.rows import predict_rows  # noqa: E402
+from fluxtrapolation.models.neural.scaling import Scaling, thinning  # noqa: E402
+from toy_world import shifted_world, toy_part, toy_world  # noqa: E402
 
 
 class Scripted:
@@ -80,34 +82,89 @@ def test_divergence_is_an_error_at_once_and_keeps_the_best_later() -> None:
     assert task.network.weight.item() == task.seen[1]
 
 
+def test_divergence_without_validation_keeps_the_last_sound_weights() -> None:
+    class Spoilt(Scripted):
+        """The gradient of the third epoch is not a number, its loss is."""
+
+        def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], torch.Tensor]]:
+            third = len(self.seen) == 2
+            weight = self.network.weight
+            yield lambda: (weight.sum() - 1).square() if not third else (weight - weight.detach()).abs().sqrt().sum()
+
+    network = torch.nn.Linear(1, 1, bias=False)
+    task = Spoilt(network, [None] * 5)
+    outcome = train(network, task, Settings(0.1, 5), generator=np.random.default_rng(0), time_limit=None)
+    assert (outcome.stopped, outcome.best_epoch) == ("diverged", 2)
+    assert network.weight.item() == task.seen[1]
+    assert outcome.facts()["best_validation_mse_scaled"] is None
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
-    for wrong in ({"learning_rate": 0.0}, {"learning_rate": 1.0, "max_epochs": 0}):
+    for wrong in ({"learning_rate": 0.0}, {"learning_rate": 1.0, "max_epochs": 0}, {"learning_rate": 1.0, "clip": -1}):
         with pytest.raises(ModelError, match="mlp: "):
             Settings(**wrong).check("mlp")  # type: ignore[arg-type]
     X, y, _ = toy_world(100)
-    for name, value in {"schedule": "linear", "hidden": "128-x", "dropout": 1.0, "batch_size": 1}.items():
+    wrong_values = {"schedule": "linear", "hidden": "128-x", "dropout": 1.0, "batch_size": 1, "clip": math.nan}
+    for name, value in wrong_values.items():
         with pytest.raises(ModelError, match="mlp"):
             model_spec("mlp").build(**{name: value}).fit(X, y)
+    with pytest.raises(ModelError, match="hidden is 128; write widths like '128-64'"):
+        model_spec("mlp").build(hidden=128).fit(X, y)
+    with pytest.raises(ModelError, match="n_jobs is -1"):
+        model_spec("mlp").build(n_jobs=-1).fit(X, y)
+    domains = np.arange(100) % 2
+    for model, name, value in (("coral", "penalty_weight", -1.0), ("gdro", "group_step", math.nan)):
+        with pytest.raises(ModelError, match=f"{model}: {name} must be a number from 0 on"):
+            model_spec(model).build(**{name: value}).fit(X, y, domains=domains)
+    with pytest.raises(ModelError, match="tabm: members must be at least 1"):
+        model_spec("tabm").build(members=0).fit(X, y)
 
 
 def test_a_device_that_is_not_there_is_told() -> None:
     assert pick_device("cpu", "mlp").type == "cpu"
     with pytest.raises(ModelError, match=r"mlp: the device 'nonsense' cannot be used \(.*\). Try 'cpu' or 'auto'"):
         pick_device("nonsense", "mlp")
+    with pytest.raises(ModelError, match="'meta' cannot be used"):
+        pick_device("meta", "mlp")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda:3' cannot be used"):
             pick_device("cuda:3", "mlp")
 
 
-def test_the_random_state_and_the_threads_of_the_process_stay_as_they_are() -> None:
+def test_the_random_state_and_the_threads_of_the_process_stay_as_they_are(tmp_path: Path) -> None:
     X, y, _ = toy_world(300)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
     threads = torch.get_num_threads()
-    model_spec("mlp").build(max_epochs=2, n_jobs=1).fit(X, y, seed=1).predict(X)
+    model = model_spec("mlp").build(max_epochs=2, n_jobs=1).fit(X, y, seed=1)
+    model.predict(X)
+    type(model).load(model.save(tmp_path / "m"))
+    lstm = model_spec("lstm").build(length=48, warmup=12, hidden=2, max_epochs=1).fit(toy_part(sites=1))
+    type(lstm).load(lstm.save(tmp_path / "lstm"))
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == threads
+
+
+def test_no_gpu_is_seeded_that_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``torch.manual_seed`` would seed every GPU of the process, on a CPU fit too."""
+    called: list[int] = []
+    monkeypatch.setattr(torch, "manual_seed", called.append)
+    X, y, _ = toy_world(100)
+    model_spec("mlp").build(max_epochs=1, device="cpu").fit(X, y, seed=3)
+    assert not called
+
+
+def test_too_small_a_gpu_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fluxtrapolation.models.neural import regressor
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB. And more")
+
+    X, y, _ = toy_world(100)
+    monkeypatch.setattr(regressor, "Resident", full)
+    with pytest.raises(ModelError, match=r"mlp: the GPU has too little memory \(CUDA out of memory\).*--max-rows"):
+        model_spec("mlp").build().fit(X, y)
 
 
 def test_scaling_is_that_of_the_train_rows() -> None:
@@ -191,3 +248,47 @@ def test_tabm_members_differ_and_the_prediction_is_their_mean() -> None:
     assert members.shape == (500, 4)
     assert (members.std(axis=1) > 0).all()
     np.testing.assert_allclose(model.scaling_.restore(members.mean(axis=1)), model.predict(X), rtol=1e-4, atol=1e-5)
+
+
+def test_tabm_starts_as_in_its_paper() -> None:
+    network = TabM(5, (7, 6), 0.0, 4)
+    assert set(network.r[0].flatten().tolist()) == {-1.0, 1.0}
+    assert all((r == 1).all() for r in network.r[1:])
+    assert all((s == 1).all() for s in network.s)
+    for b in network.b:
+        assert torch.equal(b, b[:1].expand_as(b))  # equal for all members
+        assert len(b[0].unique()) == b.shape[1]
+    assert len(network.out.unique()) == network.out.numel()
+
+
+def test_an_ensemble_is_predicted_in_smaller_blocks() -> None:
+    """16 members of width 256 over 65,536 rows would take a gigabyte for each layer."""
+    network = TabM(3, (256,), 0.0, 16).eval()
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    out = predict_rows(network, X, torch.device("cpu"))
+    assert max(seen) * 16 * 256 * 4 <= 2**26
+    with torch.no_grad():
+        np.testing.assert_allclose(out, network(torch.from_numpy(X)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_thinned_rows_keep_all_hours_of_the_day() -> None:
+    assert [thinning(n, 10) for n in (0, 1, 10, 11, 50, 60, 125, 240)] == [1, 1, 1, 5, 5, 7, 13, 25]
+    for n in range(1, 2000, 7):
+        step = thinning(n, 10)
+        assert -(-n // step) <= 10
+        assert math.gcd(step, 24) == 1
+
+
+def test_the_validation_rows_that_stop_training_are_of_all_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fluxtrapolation.models.neural import regressor
+
+    monkeypatch.setattr(regressor, "_STOPPING_ROWS", 40)
+    X, y, _ = toy_world(480)
+    hours = np.arange(480) % 24
+    X[:, 0] = hours
+    model = model_spec("mlp").build(max_epochs=1).fit(X, y, eval_set=(X, y))
+    kept = model._stopping((X, y), torch.device("cpu")).X[:, 0].numpy()
+    assert len(kept) <= 40
+    assert len(np.unique(kept)) == 24

@@ -43,7 +43,7 @@ def test_the_head_sees_the_state_and_the_hour() -> None:
     torch.manual_seed(0)
     network = LSTMNetwork(3, 4, 1, 0.0)
     X = torch.randn(2, 7, 3)
-    hidden, _ = network.lstm(X)
+    hidden, _ = network.lstm[0](X)
     torch.testing.assert_close(network(X), network.head(torch.cat([hidden, X], dim=-1)).squeeze(-1))
 
 
@@ -110,6 +110,74 @@ def test_training_thins_validation_windows_only_where_there_are_many() -> None:
     from fluxtrapolation.models.neural import recurrent
 
     windows = Windows.over(toy_part("validation", sites=4, days=60), length=96, warmup=24, stride=None)
-    assert len(recurrent._thinned(windows)) == len(windows)
-    many = replace(windows, size=windows.size * 1000)
-    assert len(recurrent._thinned(many)) < len(windows)
+    assert len(recurrent._thinned(windows, 0)) == len(windows)
+    many = Windows.over(toy_part("validation", sites=1, days=12_000), length=96, warmup=24, stride=None)
+    thin = recurrent._thinned(many, 0)
+    assert 200_000 < thin.size.sum() <= 250_000
+    np.testing.assert_array_equal(thin.start, recurrent._thinned(many, 0).start)
+    assert not np.array_equal(thin.start, recurrent._thinned(many, 1).start)
+    # At random, not every k-th: steps differ, so a site is not seen in one season only.
+    assert len(np.unique(np.diff(thin.start))) > 1
+
+
+def test_short_windows_cost_what_they_hold() -> None:
+    """A record with gaps has many short blocks; they are not filled up to whole windows."""
+    part = toy_part("test", sites=2, days=60)
+    hour = np.arange(60 * 24)
+    kept = np.tile((hour % 30 != 0) | (hour > 900), 2)  # 30 blocks of 29 hours, then a long one
+    part = part.take(kept)
+    model = lstm(layers=2).fit(toy_part(), seed=1)
+    seen: list[tuple[int, ...]] = []
+    hook = model.network_.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    predicted = model.predict(part)
+    hook.remove()
+    whole = len(Windows.tiling(part, length=96, warmup=24)) * 96
+    assert sum(windows * hours for windows, hours, _ in seen) <= whole
+
+    short = part.take(np.tile(hour[kept[: len(hour)]] < 900, 2))
+    seen.clear()
+    hook = model.network_.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    again = model.predict(short)
+    hook.remove()
+    assert {hours for _, hours, _ in seen} == {29}
+    np.testing.assert_allclose(again[:29], predicted[:29], rtol=1e-4, atol=1e-4)
+    assert np.isfinite(predicted).all()
+
+
+def test_dropout_between_layers_is_ours_not_cudnn_s() -> None:
+    """cuDNN keeps the state of its own dropout from fit to fit, so a seed would not repeat."""
+    network = LSTMNetwork(3, 4, 3, 0.5)
+    assert [layer.dropout for layer in network.lstm] == [0.0, 0.0, 0.0]
+    assert [layer.num_layers for layer in network.lstm] == [1, 1, 1]
+    X = torch.randn(2, 7, 3)
+    network.eval()
+    reference = torch.nn.LSTM(3, 4, 3, batch_first=True)
+    with torch.no_grad():
+        for number, layer in enumerate(network.lstm):
+            for key, value in layer.state_dict().items():
+                reference.get_parameter(key.replace("_l0", f"_l{number}")).copy_(value)
+        expected = network.head(torch.cat([reference(X)[0], X], dim=-1)).squeeze(-1)
+    torch.testing.assert_close(network(X), expected)
+    network.train()
+    assert not torch.equal(network.dropout(torch.ones(50)), torch.ones(50))
+
+
+def test_hours_that_were_not_measured_are_told() -> None:
+    part = toy_part()
+    assert part.mask is not None
+    model = lstm()
+    held = toy_part("validation", seed=4)
+    with pytest.raises(ModelError, match="no validation hour has a measured target"):
+        model.fit(part, eval_set=replace(held, mask=np.zeros(len(held), dtype=bool)))
+    # measured in the warm-up of the only window of each site: no hour counts
+    site_hours = np.concatenate([np.arange(n) for n in np.bincount(part.site_codes)])
+    with pytest.raises(ModelError, match="no train hour after a window's warm-up"):
+        model.fit(replace(part, mask=part.mask & (site_hours < 24)))
+
+
+def test_validation_covariates_are_those_of_train() -> None:
+    part, held = toy_part(), toy_part("validation")
+    with pytest.raises(ModelError, match="the same covariates in another order"):
+        lstm().fit(part, eval_set=replace(held, feature_names=held.feature_names[::-1]))
+    with pytest.raises(ModelError, match="missing TA; not known tair"):
+        lstm().fit(part, eval_set=replace(held, feature_names=("tair", *held.feature_names[1:])))

@@ -19,6 +19,8 @@ from fluxtrapolation.models.neural.objectives import (  # noqa: E402
     VRex,
     _GaussianSum,
     _Reverse,
+    _square_distances,
+    sum_by,
 )
 from fluxtrapolation.models.neural.resident import Resident  # noqa: E402
 
@@ -206,3 +208,44 @@ def test_dann_measures_the_share_of_variance_between_domains() -> None:
     b = block(3, 10, 2)._replace(features=torch.tensor(z))
     between, within = np.var([0.0, 1.0, 2.0]), 0.25
     assert DANN(1.0, 3).measure(b, features=b.features[0]) == pytest.approx(between / (between + within))
+
+
+def test_sums_by_domain_and_distances() -> None:
+    values, codes = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2, 0, 2])
+    assert sum_by(values, codes, 4).tolist() == [2.0, 0.0, 5.0, 0.0]
+    z = block().features[0]
+    torch.testing.assert_close(_square_distances(z), torch.cdist(z, z).square(), atol=1e-9, rtol=0)
+
+
+def test_what_a_gpu_would_do_differently_is_asked_for() -> None:
+    """The CUDA branches, read on a stand-in that says it lies on a GPU: a sum that sorts, distances in double."""
+
+    class OnGPU(torch.Tensor):
+        @property
+        def is_cuda(self) -> bool:  # type: ignore[override]
+            return True
+
+    called: list[str] = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            called.append(f"{getattr(function, '__name__', '')}:{getattr(args[0], 'dtype', '')}" if args else "")
+            return function(*args, **(kwargs or {}))
+
+    values = torch.tensor([1.0, 2.0, 4.0]).as_subclass(OnGPU)
+    with Watch():
+        total = sum_by(values, torch.tensor([2, 0, 2]), 4)
+    assert total.tolist() == [2.0, 0.0, 5.0, 0.0]
+    assert any(name.startswith("index_put") for name in called)
+    assert not any(name.startswith("index_add") for name in called)
+
+    called.clear()
+    b = block()
+    b = b._replace(features=b.features.float())
+    expected = float(MMD(1.0, 4, gammas=(1.0,)).value(b, b.features[0]))
+    with Watch():
+        found = MMD(1.0, 4, gammas=(1.0,)).value(b._replace(features=b.features.as_subclass(OnGPU)), b.features[0])
+    products = [name for name in called if name.split(":")[0] in ("matmul", "__matmul__", "mm")]
+    assert products
+    assert all(name.endswith("float64") for name in products)
+    assert float(found) == pytest.approx(expected, rel=1e-5)

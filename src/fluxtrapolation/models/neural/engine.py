@@ -47,6 +47,8 @@ class Settings:
             raise ModelError(f"{name}: the learning rate must be positive, not {self.learning_rate}.")
         if self.max_epochs < 1 or self.patience < 1:
             raise ModelError(f"{name}: max_epochs and patience must be at least 1.")
+        if not self.clip >= 0:
+            raise ModelError(f"{name}: clip must be a positive norm of the gradient, or 0 for none, not {self.clip}.")
         if self.schedule not in ("constant", "cosine"):
             raise ModelError(f"{name}: the schedule must be 'constant' or 'cosine', not {self.schedule!r}.")
 
@@ -135,14 +137,15 @@ def train(
         network.eval()
         error = task.validation_error()
         mean = float(total) / max(done, 1)
-        if not math.isfinite(mean) or (error is not None and not math.isfinite(error)):
+        # The last step may have spoilt the weights after its loss was taken; without validation nothing else sees it.
+        sound = _finite(network) if error is None else math.isfinite(error)
+        if not (sound and math.isfinite(mean)):
             if best is None:
                 raise ModelError(
                     f"training diverged in epoch {epoch} (mean loss {mean:g}). Lower the learning rate "
                     f"({settings.learning_rate:g}) or clip the gradient."
                 )
             stopped = "diverged"
-            validation.append(math.inf)
             break
         # Without validation rows the last weights are the result; they are kept only against divergence.
         if error is not None:
@@ -162,6 +165,11 @@ def train(
     return Outcome(epoch, best_epoch, stopped, time.monotonic() - begin, steps, validation)
 
 
+def _finite(network: nn.Module) -> bool:
+    sums = [parameter.detach().sum(dtype=torch.float64) for parameter in network.parameters()]
+    return not sums or bool(torch.stack(sums).isfinite().all())
+
+
 def pick_device(wanted: str, name: str) -> torch.device:
     """The device a user asked for: ``auto`` takes CUDA where there is one.
 
@@ -174,6 +182,8 @@ def pick_device(wanted: str, name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("the models run on the CPU or on CUDA")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -182,13 +192,38 @@ def pick_device(wanted: str, name: str) -> torch.device:
 
 
 @contextmanager
+def enough_memory(name: str) -> Iterator[None]:
+    """Say in words that a GPU's memory is too small."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise ModelError(
+            f"{name}: the GPU has too little memory ({reason}). Take fewer rows (--max-rows), a smaller batch or "
+            "network, or device='cpu'."
+        ) from None
+
+
+@contextmanager
 def seeded(seed: int, *, threads: int, device: torch.device) -> Iterator[None]:
-    """Torch's random state, threads and matrix precision for one fit; put back afterwards."""
+    """Torch's random state, threads and matrix precision for one fit; put back afterwards.
+
+    Raises
+    ------
+    ModelError
+        If ``threads`` is negative.
+    """
+    if threads < 0:
+        raise ModelError(f"n_jobs is {threads}; give a number of threads, or 0 for torch's own setting.")
     before = torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed every GPU, also those whose state is not put back.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         torch.set_num_threads(threads or min(before, os.cpu_count() or 1))
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32

@@ -9,11 +9,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fluxtrapolation.errors import ModelError
+
 
 class Network(nn.Module):
-    """A network for rows; ``width`` is that of its last hidden layer."""
+    """A network for rows: ``features`` and ``head``.
+
+    Attributes
+    ----------
+    width : int
+        Of the last hidden layer; set in ``__init__``.
+    members : int
+        Of an ensemble; 1 for a single network.
+    """
 
     width: int
+    members: int = 1
 
     def features(self, X: Tensor) -> Tensor:
         """Last hidden layer, shape (rows, width) or, for an ensemble, (rows, members, width)."""
@@ -58,7 +69,8 @@ class TabM(Network):
     """An MLP that is an ensemble of ``members`` sharing their weights (TabM; Gorishniy et al. 2025, arXiv 2410.24210).
 
     Each layer is ``relu(s_i * (W (r_i * x)) + b_i)`` for member i (BatchEnsemble, Wen et al. 2020): W is shared, r, s
-    and b are its own. Only the first r starts at random signs, the others at one, as in TabM. Every member is
+    and b are its own. As in TabM, only the first r starts at random signs, the others and s start at one, the b of a
+    layer start equal for all members, and each member has an output of its own that starts at random. Every member is
     trained on its own error; the prediction is the members' mean.
     """
 
@@ -72,7 +84,7 @@ class TabM(Network):
         self.r = nn.ParameterList(nn.Parameter(torch.ones(members, before)) for before in widths[:-1])
         self.s = nn.ParameterList(nn.Parameter(torch.ones(members, after)) for after in widths[1:])
         self.b = nn.ParameterList(
-            nn.Parameter((torch.rand(members, after) * 2 - 1) / math.sqrt(before))
+            nn.Parameter(((torch.rand(after) * 2 - 1) / math.sqrt(before)).repeat(members, 1))
             for before, after in itertools.pairwise(widths)
         )
         with torch.no_grad():
@@ -91,3 +103,53 @@ class TabM(Network):
 
     def head(self, features: Tensor) -> Tensor:
         return (features * self.out).sum(dim=-1) + self.out_bias
+
+
+def check_network(network: object, n_features: int, *, name: str, penalised: bool) -> None:
+    """Try a network of somebody's own on two rows, before it is trained on millions.
+
+    Parameters
+    ----------
+    network : Network
+    n_features : int
+    name : str
+        Of the model, for the message.
+    penalised : bool
+        Whether a penalty reads the last hidden layer.
+
+    Raises
+    ------
+    ModelError
+        If it is no :class:`Network`, or its shapes do not fit.
+    """
+    if not isinstance(network, Network):
+        raise ModelError(
+            f"{name}: network() gave a {type(network).__name__}. Give a subclass of "
+            "fluxtrapolation.models.neural.networks.Network, with features(X), head(features) and width."
+        )
+    device = next((parameter.device for parameter in network.parameters()), None)
+    if device is None:
+        raise ModelError(
+            f"{name}: network() gave a {type(network).__name__} without parameters; nothing can be trained."
+        )
+    width = getattr(network, "width", None)
+    network.eval()
+    try:
+        with torch.no_grad():  # not inference_mode, whose tensors lazy layers could not train
+            features = network.features(torch.zeros(2, n_features, device=device))
+            out = network.head(features)
+    except (RuntimeError, NotImplementedError) as error:
+        reason = (str(error) or "features or head is not written").splitlines()[0]
+        raise ModelError(f"{name}: the network fails on two rows of {n_features} features: {reason}") from error
+    if out.ndim not in (1, 2) or len(out) != 2:
+        raise ModelError(
+            f"{name}: head(features) gave shape {tuple(out.shape)} for 2 rows; it must be (rows,), or (rows, members) "
+            "for an ensemble. A linear layer of one output wants .squeeze(-1)."
+        )
+    if features.shape[-1] != width:
+        raise ModelError(f"{name}: the network's width is {width}; its features have shape {tuple(features.shape)}.")
+    if penalised and (features.ndim != 2 or out.numel() != 2):
+        raise ModelError(
+            f"{name}: a penalty reads features of shape (rows, width) and one prediction for each row; this network "
+            f"gives {tuple(features.shape)} and {tuple(out.shape)} for 2 rows."
+        )

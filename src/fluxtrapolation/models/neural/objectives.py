@@ -47,8 +47,18 @@ class Objective:
         """Get ready for a fit; gives parameters of the objective's own that are trained too."""
         return ()
 
+    def error(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """The error of each row, here its square; the target is standardised (mean 0, variance 1).
+
+        Early stopping is by the mean square error whatever this gives.
+        """
+        return (prediction - y).square()
+
     def risk(self, error: Tensor, domain: Tensor | None) -> Tensor:  # noqa: ARG002
-        """The risk of a batch from its square errors, shape (rows,)."""
+        """The risk of a batch from the errors of its rows, shape (rows,).
+
+        ``domain`` holds the rows' domains, codes from 0, if the objective is ``proportionate``; else it is None.
+        """
         return error.mean()
 
     def penalty(self, block: BlockOutput, *, features: Tensor) -> Tensor:
@@ -56,7 +66,7 @@ class Objective:
         raise NotImplementedError
 
     def measure(self, block: BlockOutput, *, features: Tensor) -> float:
-        """The unweighted penalty, for the record."""
+        """The unweighted penalty, for the record; taken once at the end, on more rows and without gradients."""
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
@@ -68,7 +78,7 @@ class GroupDRO(Objective):
     """Group distributionally robust optimisation (Sagawa et al. 2020, algorithm 1, arXiv 1911.08731).
 
     Weights over train domains follow ``q_d <- q_d exp(step * risk_d)``, normalised, and the loss is
-    ``sum_d q_d risk_d`` over the domains of the batch. All domains' risks come from one ``index_add``.
+    ``sum_d q_d risk_d`` over the domains of the batch. All domains' risks come from one pass over the rows.
 
     Parameters
     ----------
@@ -86,11 +96,10 @@ class GroupDRO(Objective):
         return ()
 
     def risk(self, error: Tensor, domain: Tensor | None) -> Tensor:
-        assert_domain = _need(domain)
+        if domain is None:  # the regressor refuses a fit without domains before this
+            raise ValueError("this objective needs domains")
         n = len(self.log_weights)
-        total = error.new_zeros(n).index_add(0, assert_domain, error)
-        count = error.new_zeros(n).index_add(0, assert_domain, torch.ones_like(error))
-        mean = total / count.clamp_min(1.0)
+        mean = sum_by(error, domain, n) / sum_by(torch.ones_like(error), domain, n).clamp_min(1.0)
         with torch.no_grad():
             self.log_weights = torch.log_softmax(self.log_weights + self.step * mean.detach(), dim=0)
         return (self.log_weights.exp() * mean).sum()
@@ -132,7 +141,8 @@ class Coral(Penalised):
     """Deep CORAL against the batch (Sun and Saenko 2016, arXiv 1607.01719; with means as in DomainBed).
 
     The mean over sampled domains of ``|m_d - m|^2 / h + |C_d - C|^2 / h^2`` (Frobenius), where m and C are mean and
-    covariance of the last hidden layer (h wide) in the domain and in the batch.
+    covariance of the last hidden layer (h wide) in the domain and in the batch. The paper has the covariance term with
+    a factor 1/4.
     """
 
     def value(self, block: BlockOutput, features: Tensor) -> Tensor:
@@ -166,6 +176,12 @@ class _GaussianSum(torch.autograd.Function):
         return gradient * slope, None
 
 
+def _square_distances(z: Tensor) -> Tensor:
+    # On CUDA in double: TF32 keeps 10 bits of a product, and a row's distance to itself would be far from 0.
+    square = z.square().sum(dim=1)
+    return (square[:, None] + square[None, :] - 2.0 * (z @ z.T)).clamp_min(0.0)
+
+
 class MMD(Penalised):
     """Maximum mean discrepancy between pairs of sampled domains (Gretton et al. 2012; Li et al. 2018).
 
@@ -190,8 +206,7 @@ class MMD(Penalised):
         z = block.features.reshape(k * m, width)
         # Centring leaves distances as they are and keeps the expansion |a|^2 + |b|^2 - 2ab from cancelling.
         z = z - z.mean(dim=0).detach()
-        square = z.square().sum(dim=1)
-        distance = (square[:, None] + square[None, :] - 2.0 * (z @ z.T)).clamp_min(0.0)
+        distance = _square_distances(z.double()).to(z.dtype) if z.is_cuda else _square_distances(z)
         scale = self._median(distance.detach()) if self.median else 1.0
         kernel = _GaussianSum.apply(distance / scale, self.gammas)
         means = kernel.view(k, m, k, m).mean(dim=(1, 3))
@@ -278,7 +293,10 @@ class DANN(Penalised):
         return between / z.flatten(0, 1).var(dim=0, unbiased=False).sum().clamp_min(1e-12)
 
 
-def _need(domain: Tensor | None) -> Tensor:
-    if domain is None:  # the regressor refuses a fit without domains before this
-        raise ValueError("this objective needs domains")
-    return domain
+def sum_by(values: Tensor, codes: Tensor, n: int) -> Tensor:
+    """Sum of the values of each code, shape (n,); the same to the last bit every time."""
+    zeros = values.new_zeros(n)
+    if values.is_cuda:
+        # index_add adds in whatever order the GPU's threads come; an accumulating index_put sorts first.
+        return zeros.index_put((codes,), values, accumulate=True)
+    return zeros.index_add(0, codes, values)

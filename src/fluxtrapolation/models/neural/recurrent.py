@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fluxtrapolation.errors import ModelError
-from fluxtrapolation.models.neural.engine import Settings, pick_device, seeded, train
+from fluxtrapolation.models.neural.engine import Settings, enough_memory, pick_device, seeded, train
 from fluxtrapolation.models.neural.regressor import count_parameters, device_name, load_weights, save_weights
-from fluxtrapolation.models.neural.scaling import Scaling
+from fluxtrapolation.models.neural.scaling import Scaling, thinning
 from fluxtrapolation.models.sequence import SequenceModel
 from fluxtrapolation.scenarios.windows import Windows
 
@@ -26,13 +27,18 @@ class LSTMNetwork(nn.Module):
 
     def __init__(self, n_features: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(n_features, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        # One module for each layer: cuDNN's own dropout between layers keeps its random state over fits, so that a
+        # second fit with the same seed would differ (pytorch issue 104697).
+        inputs = [n_features] + [hidden] * (layers - 1)
+        self.lstm = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in inputs)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden + n_features, 1)
 
     def forward(self, X: Tensor) -> Tensor:
         """Prediction for every hour, shape (windows, hours), from X of shape (windows, hours, features)."""
-        hidden, _ = self.lstm(X)
+        hidden = X
+        for number, layer in enumerate(self.lstm):
+            hidden, _ = layer(self.dropout(hidden) if number else hidden)
         # The head on [hidden, x] as a sum of two products: no joined copy is made.
         width = hidden.shape[-1]
         weight, bias = self.head.weight[0], self.head.bias
@@ -57,20 +63,25 @@ class ResidentWindows:
         self.score_from = torch.from_numpy(windows.score_from).to(device)
         self.offset = torch.arange(windows.length, device=device)
 
-    def gather(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def gather(self, which: Tensor, length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled covariates, row numbers, and whether an hour is inside its window, of some windows.
 
-        Hours past the end of a short window repeat its last hour; they come after all that counts.
+        Hours past the end of a short window repeat its last hour; they come after all that counts. Of windows that are
+        all short, only the first ``length`` hours are taken.
         """
-        size = self.size[which, None]
-        rows = self.start[which, None] + torch.minimum(self.offset, size - 1)
+        size, offset = self.size[which, None], self.offset[:length]
+        rows = self.start[which, None] + torch.minimum(offset, size - 1)
         X = self.X.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        return (X - self.centre) / self.spread, rows, self.offset < size
+        return (X - self.centre) / self.spread, rows, offset < size
 
-    def batch(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def mine(self, which: Tensor, inside: Tensor) -> Tensor:
+        """The hours that these windows score, of those inside them."""
+        return inside & (self.offset[: inside.shape[1]] >= self.score_from[which, None])
+
+    def batch(self, which: Tensor, length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled covariates, scaled target (0 where it does not count), and whether it counts."""
-        X, rows, inside = self.gather(which)
-        counts = inside & (self.offset >= self.score_from[which, None]) & self.scored[rows]
+        X, rows, inside = self.gather(which, length)
+        counts = self.mine(which, inside) & self.scored[rows]
         y = (self.y[rows] - self.scaling.target_centre) / self.scaling.target_spread
         return X, torch.where(counts, y, 0.0), counts
 
@@ -102,18 +113,26 @@ class WindowTask:
         total = torch.zeros((), dtype=torch.float64, device=self.validation.device)
         n = torch.zeros((), dtype=torch.int64, device=self.validation.device)
         with torch.inference_mode():
-            for which in _chunks(self.validation):
-                X, y, counts = self.validation.batch(which)
+            for which, length in _chunks(self.validation):
+                X, y, counts = self.validation.batch(which, length)
                 total += torch.where(counts, self.network(X) - y, 0.0).square().sum()
                 n += counts.sum()
         return float(total) / int(n)
 
 
-def _chunks(resident: ResidentWindows) -> Iterator[Tensor]:
-    windows = resident.windows
-    step = max(1, _PREDICT_HOURS // windows.length)
-    for begin in range(0, len(windows), step):
-        yield torch.arange(begin, min(begin + step, len(windows)), device=resident.device)
+def _chunks(resident: ResidentWindows) -> Iterator[tuple[Tensor, int]]:
+    """Windows that go through the network together, and the hours of the longest; short ones are put together.
+
+    A record with many gaps has many short blocks; at full length each would cost as much as a whole window.
+    """
+    size = resident.windows.size
+    order = np.argsort(-size, kind="stable")
+    begin = 0
+    while begin < len(order):
+        longest = int(size[order[begin]])
+        which = order[begin : begin + max(1, _PREDICT_HOURS // longest)]
+        begin += len(which)
+        yield torch.from_numpy(which).to(resident.device), longest
 
 
 class LSTM(SequenceModel):
@@ -195,11 +214,14 @@ class LSTM(SequenceModel):
                 f"{self.name}: hidden, layers and batch_size must be at least 1 and dropout lie in [0, 1)."
             )
         device = pick_device(self.device, self.name)
-        self.scaling_ = _scaling(train_windows)
-        with seeded(seed, threads=self.n_jobs, device=device):
+        self.scaling_ = _scaling(train_windows, self.name)
+        stopping = None if validation is None else _thinned(validation, seed)
+        if stopping is not None and not _counting(stopping).any():
+            raise ModelError(f"{self.name}: no validation hour has a measured target. Fit without eval_set.")
+        with enough_memory(self.name), seeded(seed, threads=self.n_jobs, device=device):
             self.network_ = self.network(train_windows.part.X.shape[1]).to(device)
             resident = ResidentWindows(train_windows, self.scaling_, device)
-            held = None if validation is None else ResidentWindows(_thinned(validation), self.scaling_, device)
+            held = None if stopping is None else ResidentWindows(stopping, self.scaling_, device)
             task = WindowTask(self.network_, resident, held, batch_size=self.batch_size)
             try:
                 outcome = train(
@@ -220,11 +242,15 @@ class LSTM(SequenceModel):
         device = pick_device(self.device, self.name)
         self.network_.to(device)
         out = np.full(len(windows.part), np.nan, dtype=np.float32)
-        with seeded(0, threads=self.n_jobs, device=device), torch.inference_mode():
+        with (
+            enough_memory(self.name),
+            seeded(0, threads=self.n_jobs, device=device),
+            torch.inference_mode(),
+        ):
             resident = ResidentWindows(windows, self.scaling_, device)
-            for which in _chunks(resident):
-                X, rows, inside = resident.gather(which)
-                mine = inside & (resident.offset >= resident.score_from[which, None])
+            for which, length in _chunks(resident):
+                X, rows, inside = resident.gather(which, length)
+                mine = resident.mine(which, inside)
                 out[rows[mine].cpu().numpy()] = self.network_(X)[mine].cpu().numpy()
         return self.scaling_.restore(out)
 
@@ -232,30 +258,36 @@ class LSTM(SequenceModel):
         save_weights(self.network_, self.scaling_, folder)
 
     def _load(self, folder: Path) -> None:
-        self.network_ = self.network(self.n_features_in_)
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
+            self.network_ = self.network(self.n_features_in_)
         self.scaling_ = load_weights(self.network_, folder)
 
 
-def _scaling(windows: Windows) -> Scaling:
+def _counting(windows: Windows) -> NDArray[np.bool_]:
+    """The hours whose error counts in some window."""
+    return np.asarray(windows.scored_rows() & np.isfinite(windows.part.y))
+
+
+def _scaling(windows: Windows, name: str) -> Scaling:
     """Scaling from the train hours that count; of every k-th of them where there are very many."""
     part = windows.part
-    counts = np.isfinite(part.y) if part.mask is None else part.mask & np.isfinite(part.y)
-    if not counts.any():
-        raise ModelError("lstm: no train hour has a measured target.")
-    rows = np.flatnonzero(counts)
+    rows = np.flatnonzero(_counting(windows))
+    if len(rows) == 0:
+        raise ModelError(f"{name}: no train hour after a window's warm-up has a measured target.")
     y = part.y[rows]
-    step = max(1, -(-len(rows) // 1_000_000))
-    return Scaling.of(part.X[rows[::step]], float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64)))
-
-
-def _thinned(windows: Windows) -> Windows:
-    """Every k-th window, so that the hours that decide when to stop are not many more than 250,000."""
-    from dataclasses import replace
-
-    step = max(1, int(windows.size.sum()) // _STOPPING_ROWS)
-    return replace(
-        windows,
-        start=windows.start[::step],
-        size=windows.size[::step],
-        score_from=windows.score_from[::step],
+    return Scaling.of(
+        part.X[rows[:: thinning(len(rows), 1_000_000)]], float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64))
     )
+
+
+def _thinned(windows: Windows, seed: int) -> Windows:
+    """Windows drawn at random, so that the hours that decide when to stop are at most about 250,000.
+
+    At random, since windows advance by 23 days: every 16th of a site would lie in the same season of each year.
+    """
+    total = int(windows.size.sum())
+    if total <= _STOPPING_ROWS:
+        return windows
+    kept = max(1, len(windows) * _STOPPING_ROWS // total)
+    drawn = np.sort(np.random.default_rng([seed, 2]).choice(len(windows), kept, replace=False))
+    return replace(windows, start=windows.start[drawn], size=windows.size[drawn], score_from=windows.score_from[drawn])

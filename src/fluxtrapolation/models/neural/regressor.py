@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fluxtrapolation.errors import ModelError
 from fluxtrapolation.models.base import FluxModel
 from fluxtrapolation.models.neural import objectives
-from fluxtrapolation.models.neural.engine import Settings, pick_device, seeded, train
-from fluxtrapolation.models.neural.networks import MLP, Network
+from fluxtrapolation.models.neural.engine import Settings, enough_memory, pick_device, seeded, train
+from fluxtrapolation.models.neural.networks import MLP, Network, check_network
 from fluxtrapolation.models.neural.resident import Resident
 from fluxtrapolation.models.neural.rows import RowTask, predict_rows
-from fluxtrapolation.models.neural.scaling import Scaling
+from fluxtrapolation.models.neural.scaling import Scaling, thinning
 
 Float32 = NDArray[np.float32]
 _STOPPING_ROWS = 250_000
@@ -29,6 +29,8 @@ class NeuralRegressor(FluxModel):
     Covariates are scaled robustly and the target is standardised, both on the train rows. With an ``eval_set`` training
     stops early and keeps the best weights; the error that decides is taken on every k-th validation row where there are
     more than 250,000. Without one it runs for ``max_epochs``.
+
+    ``network`` and ``objective`` are there to be overridden: docs/models/neural.md, "Your own network or objective".
     """
 
     needs_domains = False
@@ -54,10 +56,11 @@ class NeuralRegressor(FluxModel):
 
     def widths(self) -> tuple[int, ...]:
         """Widths of the hidden layers, from ``128-64`` or a sequence of numbers."""
-        parts = self.hidden.split("-") if isinstance(self.hidden, str) else self.hidden
         try:
-            widths = tuple(int(part) for part in parts)
-        except ValueError:
+            widths = tuple(
+                int(part) for part in (self.hidden.split("-") if isinstance(self.hidden, str) else self.hidden)
+            )
+        except (TypeError, ValueError):
             widths = ()
         if not widths or min(widths) < 1:
             raise ModelError(f"{self.name}: hidden is {self.hidden!r}; write widths like '128-64'.")
@@ -73,7 +76,9 @@ class NeuralRegressor(FluxModel):
         seed: int,
         time_limit: float | None,
     ) -> None:
-        if self.needs_domains and domains is None:
+        objective = self.objective()
+        needs_domains = self.needs_domains or objective.proportionate or objective.sampled_domains > 0
+        if needs_domains and domains is None:
             raise ModelError(f"{self.name} learns across domains: give fit the domain of each row (domains=...).")
         if not 0 <= self.dropout < 1 or self.batch_size < 2:
             raise ModelError(f"{self.name}: dropout must lie in [0, 1) and batch_size must be at least 2.")
@@ -82,13 +87,13 @@ class NeuralRegressor(FluxModel):
         device = pick_device(self.device, self.name)
         generator = np.random.default_rng(seed)
         self.scaling_ = Scaling.fit(X, y)
-        used = domains if self.needs_domains else None
-        with seeded(seed, threads=self.n_jobs, device=device):
+        used = domains if needs_domains else None
+        with enough_memory(self.name), seeded(seed, threads=self.n_jobs, device=device):
             resident = Resident(self.scaling_.covariates(X), self.scaling_.target(y), used, device)
-            if self.needs_domains and resident.n_domains < 2:
+            if needs_domains and resident.n_domains < 2:
                 raise ModelError(f"{self.name} needs rows of at least 2 domains; all rows are of one.")
             self.network_ = self.network(X.shape[1]).to(device)
-            objective = self.objective()
+            check_network(self.network_, X.shape[1], name=self.name, penalised=objective.sampled_domains > 0)
             task = RowTask(
                 self.network_, objective, resident, self._stopping(validation, device), batch_size=self.batch_size
             )
@@ -111,14 +116,14 @@ class NeuralRegressor(FluxModel):
         if validation is None:
             return None
         X, y = validation
-        step = max(1, -(-len(X) // _STOPPING_ROWS))
+        step = thinning(len(X), _STOPPING_ROWS)
         return Resident(self.scaling_.covariates(X[::step]), self.scaling_.target(y[::step]), None, device)
 
     def _predict(self, X: Float32) -> NDArray[Any]:
         device = pick_device(self.device, self.name)
         self.network_.to(device)
         out = np.empty(len(X), dtype=np.float32)
-        with seeded(0, threads=self.n_jobs, device=device):
+        with enough_memory(self.name), seeded(0, threads=self.n_jobs, device=device):
             # In blocks, so that no scaled copy of all rows is made.
             for begin in range(0, len(X), 1 << 20):
                 rows = self.scaling_.covariates(X[begin : begin + (1 << 20)])
@@ -129,7 +134,8 @@ class NeuralRegressor(FluxModel):
         save_weights(self.network_, self.scaling_, folder)
 
     def _load(self, folder: Path) -> None:
-        self.network_ = self.network(self.n_features_in_)
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
+            self.network_ = self.network(self.n_features_in_)
         self.scaling_ = load_weights(self.network_, folder)
 
 
@@ -137,7 +143,11 @@ def save_weights(network: torch.nn.Module, scaling: Scaling, folder: Path) -> No
     """Write weights and scaling as one safetensors file."""
     from safetensors.torch import save
 
-    tensors = {f"network.{key}": value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    # Cloned, since safetensors takes no two names of one memory, which tied weights are.
+    tensors = {
+        f"network.{key}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in network.state_dict().items()
+    }
     tensors |= {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in scaling.arrays().items()}
     (folder / "weights.safetensors").write_bytes(save(tensors))
 
@@ -155,7 +165,7 @@ def load_weights(network: torch.nn.Module, folder: Path) -> Scaling:
         network.eval()
         return Scaling.from_arrays({key: value.numpy() for key, value in tensors.items() if key.startswith("scaling.")})
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def device_name(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from fluxtrapolation.models.neural.networks import Network
 from fluxtrapolation.models.neural.objectives import BlockOutput, Objective
 from fluxtrapolation.models.neural.resident import Resident
 
-_PREDICT_ROWS = 1 << 16
+_PREDICT_ROWS, _PREDICT_NUMBERS = 1 << 16, 1 << 24  # at once; numbers of the last hidden layer, 64 MB
 _BLOCK_SHARE = 4  # the rows drawn for a penalty are a quarter of a batch, shared by the sampled domains
 _LEAST_BLOCK = 16  # rows of a domain; fewer say hardly anything about it
 _MEASURE_DOMAINS, _MEASURE_ROWS = 32, 4096  # of all of them together
@@ -71,7 +71,7 @@ class RowTask:
 
     def _risk(self, predicted: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         # Each member of an ensemble learns from its own error.
-        error = (predicted - (y[:, None] if predicted.ndim == 2 else y)).square()
+        error = self.objective.error(predicted, y[:, None] if predicted.ndim == 2 else y)
         error = error.mean(dim=1) if error.ndim == 2 else error
         domain = self.train.domain.index_select(0, rows) if self.objective.proportionate else None
         return self.objective.risk(error, domain)
@@ -81,14 +81,15 @@ class RowTask:
             return None
         total = torch.zeros((), dtype=torch.float64, device=self.validation.device)
         with torch.inference_mode():
-            for begin in range(0, len(self.validation), _PREDICT_ROWS):
-                rows = slice(begin, begin + _PREDICT_ROWS)
+            step = rows_at_once(self.network)
+            for begin in range(0, len(self.validation), step):
+                rows = slice(begin, begin + step)
                 total += (self.network(self.validation.X[rows]) - self.validation.y[rows]).square().sum()
         return float(total) / len(self.validation)
 
     def penalty(self, generator: np.random.Generator) -> float:
         """The objective's unweighted penalty on train rows, from up to 32 domains; the network is not changed."""
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a penalty may want to turn gradients on
             k = min(_MEASURE_DOMAINS, self.train.n_domains)
             block = self.train.blocks(k, _MEASURE_ROWS // k, generator)
             flat = self.network.features(block.X.flatten(0, 1))
@@ -99,11 +100,17 @@ class RowTask:
             return self.objective.measure(out, features=features)
 
 
+def rows_at_once(network: Network) -> int:
+    """Rows that go through the network at once in prediction; an ensemble holds every member's hidden layers."""
+    return max(256, min(_PREDICT_ROWS, _PREDICT_NUMBERS // (network.members * network.width)))
+
+
 def predict_rows(network: Network, X: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
     """Predict scaled rows in blocks, shape (n,)."""
     out = np.empty(len(X), dtype=np.float32)
+    step = rows_at_once(network)
     with torch.inference_mode():
-        for begin in range(0, len(X), _PREDICT_ROWS):
-            rows = torch.from_numpy(X[begin : begin + _PREDICT_ROWS]).to(device)
+        for begin in range(0, len(X), step):
+            rows = torch.from_numpy(X[begin : begin + step]).to(device)
             out[begin : begin + len(rows)] = network(rows).cpu().numpy()
     return out

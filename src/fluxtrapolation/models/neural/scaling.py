@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -44,7 +45,7 @@ class Scaling:
 
     @classmethod
     def of(cls, X: Float32, mean: float, deviation: float) -> Self:
-        step = max(1, -(-len(X) // _MOST))
+        step = thinning(len(X), _MOST)
         quartiles = np.empty((3, X.shape[1]))
         for column in range(X.shape[1]):
             quartiles[:, column] = np.quantile(X[::step, column], [0.25, 0.5, 0.75])
@@ -84,3 +85,14 @@ class Scaling:
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
         centre, spread = (float(value) for value in arrays["scaling.target"])
         return cls(arrays["scaling.centre"], arrays["scaling.spread"], centre, spread)
+
+
+def thinning(n: int, most: int) -> int:
+    """Step with which at most ``most`` of ``n`` rows in the order of time are taken.
+
+    It has no factor in common with 24: every 12th hour, say, would be noons and midnights only.
+    """
+    step = max(1, -(-n // most))
+    while step > 1 and math.gcd(step, 24) > 1:
+        step += 1
+    return step

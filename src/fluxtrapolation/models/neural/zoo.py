@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fluxtrapolation.errors import ModelError
 from fluxtrapolation.models.neural import objectives
 from fluxtrapolation.models.neural.networks import Network, TabM
 from fluxtrapolation.models.neural.regressor import MLPRegressor
@@ -43,10 +44,10 @@ class GroupDRORegressor(MLPRegressor):
         self.group_step = group_step
 
     def objective(self) -> objectives.Objective:
-        return objectives.GroupDRO(self.group_step)
+        return objectives.GroupDRO(_not_negative(self.name, "group_step", self.group_step))
 
 
-class _PenalisedRegressor(MLPRegressor):
+class PenalisedRegressor(MLPRegressor):
     """MLP with a penalty on differences between sampled domains.
 
     Parameters
@@ -78,59 +79,63 @@ class _PenalisedRegressor(MLPRegressor):
         )
         self.penalty_weight = penalty_weight
 
+    def weight(self) -> float:
+        """The factor of the penalty, once checked."""
+        return _not_negative(self.name, "penalty_weight", self.penalty_weight)
 
-class CoralRegressor(_PenalisedRegressor):
+
+class CoralRegressor(PenalisedRegressor):
     """MLP with a Deep CORAL penalty; see :class:`~fluxtrapolation.models.neural.objectives.Coral`."""
 
     name = "coral"
 
     def objective(self) -> objectives.Objective:
-        return objectives.Coral(self.penalty_weight, 10)
+        return objectives.Coral(self.weight(), 10)
 
 
-class MMDRegressor(_PenalisedRegressor):
+class MMDRegressor(PenalisedRegressor):
     """MLP with a pairwise MMD penalty; see :class:`~fluxtrapolation.models.neural.objectives.MMD`."""
 
     name = "mmd"
 
     def objective(self) -> objectives.Objective:
-        return objectives.MMD(self.penalty_weight, 5, gammas=(1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3))
+        return objectives.MMD(self.weight(), 5, gammas=(1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3))
 
 
-class MedianMMDRegressor(_PenalisedRegressor):
+class MedianMMDRegressor(PenalisedRegressor):
     """MMD whose kernels follow the running median distance of the features."""
 
     name = "mmd-median"
 
     def objective(self) -> objectives.Objective:
-        return objectives.MMD(self.penalty_weight, 5, gammas=(0.25, 0.5, 1.0, 2.0, 4.0), median=True)
+        return objectives.MMD(self.weight(), 5, gammas=(0.25, 0.5, 1.0, 2.0, 4.0), median=True)
 
 
-class VRexRegressor(_PenalisedRegressor):
+class VRexRegressor(PenalisedRegressor):
     """MLP with a penalty on the variance of the domains' risks; see the objective."""
 
     name = "vrex"
 
     def objective(self) -> objectives.Objective:
-        return objectives.VRex(self.penalty_weight, 10)
+        return objectives.VRex(self.weight(), 10)
 
 
-class IRMRegressor(_PenalisedRegressor):
+class IRMRegressor(PenalisedRegressor):
     """MLP with the IRMv1 penalty; see :class:`~fluxtrapolation.models.neural.objectives.IRM`."""
 
     name = "irm"
 
     def objective(self) -> objectives.Objective:
-        return objectives.IRM(self.penalty_weight, 10)
+        return objectives.IRM(self.weight(), 10)
 
 
-class DANNRegressor(_PenalisedRegressor):
+class DANNRegressor(PenalisedRegressor):
     """MLP whose features an adversary cannot tell domains by; see the objective."""
 
     name = "dann"
 
     def objective(self) -> objectives.Objective:
-        return objectives.DANN(self.penalty_weight, 10)
+        return objectives.DANN(self.weight(), 10)
 
 
 class TabMRegressor(MLPRegressor):
@@ -166,4 +171,12 @@ class TabMRegressor(MLPRegressor):
         self.members = members
 
     def network(self, n_features: int) -> Network:
+        if self.members < 1:
+            raise ModelError(f"{self.name}: members must be at least 1, not {self.members}.")
         return TabM(n_features, self.widths(), self.dropout, self.members)
+
+
+def _not_negative(model: str, name: str, value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise ModelError(f"{model}: {name} must be a number from 0 on, not {value}.")
+    return value
