@@ -139,11 +139,21 @@ def test_catboost_tells_a_full_disk_as_the_system_does(tmp_path: Path) -> None:
         model.save(tmp_path / "m")
 
 
+@pytest.mark.parametrize("name", ["xgb", "xgb-balanced"])
+def test_xgboost_keeps_its_number_of_threads_when_loaded(name: str, tmp_path: Path) -> None:
+    X, y, domains = toy_world(600)
+    model = model_spec(name).build(n_estimators=5, n_jobs=2).fit(X, y, domains=domains)
+    again: Any = type(model).load(model.save(tmp_path / "m"))
+    assert json.loads(again.booster_.save_config())["learner"]["generic_param"]["nthread"] == "2"
+
+
 def test_catboost_leaves_nothing_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     X, y, _ = toy_world(600)
-    model_spec("catboost").build(n_estimators=5).fit(X, y, eval_set=(X, y))
-    assert list(tmp_path.iterdir()) == []
+    model: Any = model_spec("catboost").build(n_estimators=5).fit(X, y, eval_set=(X, y))
+    model_spec("catboost").build(n_estimators=10**6).fit(X, y, time_limit=0.1)
+    type(model).load(model.save(tmp_path / "m")).predict(X)
+    assert [item.name for item in tmp_path.iterdir()] == ["m"]
 
 
 def test_catboost_of_a_constant_target_can_be_saved(tmp_path: Path) -> None:

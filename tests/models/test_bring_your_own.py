@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fluxtrapolation.cli.main import run as command
 from fluxtrapolation.models import model_spec
 from toy_world import FEATURES, toy_world
 
@@ -46,7 +47,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fluxtrapolation.data.synthetic import write_world
 
     folder = tmp_path_factory.mktemp("mine")
-    write_world(folder / "towers", sites=8, years=(2018, 2018))
+    write_world(folder / "towers", sites=6, years=(2018, 2018))
     shutil.copytree(EXAMPLES, folder / "examples" / "bring_your_own")
     return folder
 
@@ -63,30 +64,48 @@ def test_the_page_s_python_runs(here: Path) -> None:
     assert "site-mean" in run([sys.executable, "page.py"], here)
 
 
-def train(here: Path, model: str, **environment: str) -> Path:
-    """Train a model as the page says, on few rows; gives the run folder."""
-    options = f"--store towers --scenario temperature --target GPP --model {model} --profile quick --max-rows 3000"
-    shown = json.loads(fluxtrapolation(f"train {options} --out runs --json", here, **environment))
+def train(here: Path, models: list[str], **environment: str) -> list[Path]:
+    """Train models as the page says, on few rows and in one run; gives the run folders."""
+    options = "--store towers --scenario temperature --target GPP --profile quick --max-rows 2000 --out runs --json"
+    named = " ".join(f"--model {model}" for model in models)
+    shown = json.loads(fluxtrapolation(f"train {options} {named}", here, **environment))
     cells = shown if isinstance(shown, list) else next(value for value in shown.values() if isinstance(value, list))
-    assert [cell["status"] for cell in cells] == ["complete"]
-    return here / cells[0]["path"]
+    assert [cell["status"] for cell in cells] == ["complete"] * len(models)
+    return [here / cell["path"] for cell in cells]
+
+
+FOREIGN = {
+    "extra-trees-regressor": ("sklearn.ensemble.ExtraTreesRegressor", 1),
+    "analogues": ("examples/bring_your_own/analogues.py:Analogues", 1),
+    "small-network": ("examples/bring_your_own/small_network.py:SPEC", 2),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(here: Path) -> dict[str, Path]:
+    """One run folder for each foreign model of the page."""
+    return dict(zip(FOREIGN, train(here, [model for model, _ in FOREIGN.values()]), strict=True))
+
+
+def test_the_page_s_commands_are_these() -> None:
+    for model, _ in FOREIGN.values():
+        assert f"--model {model}" in PAGE.read_text("utf-8")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("model", "name", "configurations"),
-    [
-        ("sklearn.ensemble.ExtraTreesRegressor", "extra-trees-regressor", 1),
-        ("examples/bring_your_own/analogues.py:Analogues", "analogues", 1),
-        ("examples/bring_your_own/small_network.py:SPEC", "small-network", 2),
-    ],
-)
-def test_a_foreign_model_trains_and_predicts(model: str, name: str, configurations: int, here: Path) -> None:
-    folder = train(here, model)
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_model_trains_and_predicts(
+    name: str, runs: dict[str, Path], here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = runs[name]
     assert folder.name == f"temperature_GPP_{name}"
-    assert len(list((folder / "trials").glob("*.json"))) == configurations
+    assert len(list((folder / "trials").glob("*.json"))) == FOREIGN[name][1]
     out = f"{name}.parquet"
-    fluxtrapolation(f"predict {folder} --store towers --out {out}", here)
+    words = ["predict", str(folder), "--store", "towers", "--out", out]
+    monkeypatch.chdir(here)  # as if from a shell there, without the seconds of a new process
+    assert command(words) == 2
+    assert "--trust-model" in capfd.readouterr().err
+    assert command([*words, "--trust-model"]) == 0
     import polars as pl
 
     first, again = pl.read_parquet(folder / "predictions-mean.parquet"), pl.read_parquet(here / out)
@@ -108,7 +127,7 @@ def test_the_plug_in_is_listed_and_trains(here: Path, site: Path) -> None:
     path = {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
     listed = {entry["name"]: entry for entry in json.loads(fluxtrapolation("models --json", here, **path))}
     assert listed["light-response"]["space"] == "half: log-uniform 50..1000 W m-2"
-    folder = train(here, "light-response", **path)
+    [folder] = train(here, ["light-response"], **path)
     assert folder.name == "temperature_GPP_light-response"
     assert len(list((folder / "trials").glob("*.json"))) == 2
 

@@ -23,8 +23,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "maxrm-regret": {"n_estimators": 20, "n_jobs": 2},
     "tabm": {"members": 4, "hidden": "32-32", "max_epochs": 30, "n_jobs": 1},
     "lstm": {
-        **{"length": 96, "warmup": 24, "stride": 24, "hidden": 16, "batch_size": 8, "learning_rate": 5e-3},
-        **{"max_epochs": 15, "n_jobs": 1},
+        "length": 96,
+        "warmup": 24,
+        "stride": 24,
+        "hidden": 16,
+        "batch_size": 8,
+        "learning_rate": 5e-3,
+        "max_epochs": 15,
+        "n_jobs": 1,
     },
 }
 # Hyper-parameters that let a fit go on (almost) for ever, where a model has them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ def test_refusals() -> None:
         ("lr,lr", "each once"),
         ("lr,xgbb", "Did you mean 'xgb'"),
         ("lr,ensemble", "member of itself"),
+        ("lr,sklearn.linear_model.Lasso", "There is no model 'sklearn.linear_model.Lasso'"),
     ):
         with pytest.raises(ModelError, match=says):
             Ensemble(members).fit(X, Y)
@@ -64,3 +66,19 @@ def test_models_of_windows_are_sent_to_the_command() -> None:
     pytest.importorskip("torch")
     with pytest.raises(ModelError, match=r"lstm reads windows.*fluxtrapolation ensemble RUN"):
         Ensemble("lr,lstm").fit(X, Y)
+
+
+def test_only_registered_members_are_saved_and_loaded(tmp_path: Path) -> None:
+    """A saved ensemble names its members; a stranger's could name a file of his, which must not be run."""
+    file, marker = tmp_path / "his.py", tmp_path / "it-ran"
+    file.write_text(f"open({str(marker)!r}, 'w').close()\nfrom fluxtrapolation.models.linear import Ridge\n")
+    lr = model_spec("lr").build().fit(X, Y)
+    folder = Ensemble.of([lr, lr]).save(tmp_path / "m")
+    members = folder / "members.json"
+    members.write_text(members.read_text().replace('"lr"', json.dumps(f"{file}:Ridge")))
+    with pytest.raises(ModelError, match=r"There is no model .*his\.py:Ridge"):
+        Ensemble.load(folder)
+    assert not marker.exists()
+    lasso = model_spec("sklearn.linear_model.Lasso").build().fit(X, Y)
+    with pytest.raises(ModelError, match="not registered cannot be saved: lasso"):
+        Ensemble.of([lr, lasso]).save(tmp_path / "n")

@@ -302,6 +302,49 @@ class Level:
     assert fitted(model_spec(f"{tmp_path / 'uses.py'}:Level")).predict(toy_world(3)[0]).tolist() == [3.0, 3.0, 3.0]
 
 
+def test_a_file_with_another_hash_is_refused_before_it_runs(tmp_path: Path) -> None:
+    path, marker = tmp_path / "marks.py", tmp_path / "it-ran"
+    path.write_text(f"open({str(marker)!r}, 'w').close()\n{FILE}")
+    with pytest.raises(ModelError, match="that file has changed since the run"):
+        resolve_model(f"{path}:Bare", sha256="0" * 64)
+    assert not marker.exists()
+    known = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert resolve_model(f"{path}:Bare", sha256=known).name == "bare"
+    assert marker.exists()
+
+
+def test_what_is_hashed_is_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python keeps compiled files by time and size: a change within a second would go unseen."""
+    import os
+    import sys
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "level.py"
+    text = """from fluxtrapolation.models import FluxModel
+
+
+class Level(FluxModel):
+    name = "level"
+    level = {level}
+"""
+    for level in (1, 2):
+        path.write_text(text.format(level=level))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert model_spec(f"{path}:Level").load_class().level == level  # type: ignore[attr-defined]
+    assert [file.name for file in tmp_path.iterdir()] == ["level.py"]
+
+
+def test_a_helper_of_another_folder_is_not_taken_for_the_one_beside_the_file(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper_of_mine_8.py").write_text(f"NAME = {folder!r}\n")
+        (tmp_path / folder / "uses.py").write_text(f"# {folder}\nimport helper_of_mine_8\n{FILE}")
+    assert model_spec(f"{tmp_path / 'one' / 'uses.py'}:Bare").name == "bare"
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"two/uses.py imports helper_of_mine_8, and got .*one/helper_of_mine_8"):
+            model_spec(f"{tmp_path / 'two' / 'uses.py'}:Bare")
+
+
 def test_the_time_limit_is_told(file: Path) -> None:
     X, y, _ = toy_world(600)
     model = model_spec(f"{file}:MeanByHalf").build().fit(X, y, time_limit=100.0)

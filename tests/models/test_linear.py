@@ -127,3 +127,23 @@ def test_huber_refuses_parameters_out_of_range(params: dict[str, float]) -> None
 
     with pytest.raises(ModelError, match="epsilon > 1 and alpha >= 0"):
         model_spec("robust-lr").build(**params).fit(*_design(0))
+
+
+def test_ridge_refuses_a_negative_penalty() -> None:
+    from fluxtrapolation.errors import ModelError
+
+    with pytest.raises(ModelError, match="ridge needs alpha >= 0, not -1"):
+        model_spec("ridge").build(alpha=-1.0).fit(*_design(0))
+
+
+def test_infinities_of_both_signs_are_told_in_one_message_without_a_warning() -> None:
+    import warnings
+
+    from fluxtrapolation.errors import ModelError
+
+    X, y = _design(0)
+    X[3, 1], X[5, 1] = np.inf, -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ModelError, match="2 missing or infinite values in column 1, first in row 3"):
+            model_spec("lr").build().fit(X, y)

@@ -364,6 +364,28 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         MaxRMMse.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("array", "value", "told"),
+    [
+        ("left", 0, "leads out of its tree"),  # round and round, for ever
+        ("right", 10**8, "leads out of its tree"),
+        ("feature", 77, "column that is not there"),
+        ("feature", -3, "column that is not there"),
+    ],
+)
+def test_nodes_that_lead_astray_are_refused(array: str, value: int, told: str, tmp_path: Path) -> None:
+    """scikit-learn follows them in compiled code, unchecked."""
+    X, y, domain = shifted_world(600)
+    folder = MaxRMMse(**FEW).fit(X, y, domains=domain).save(tmp_path / "m")
+    with np.load(folder / "trees.npz") as held:
+        arrays = dict(held)
+    inner = int(np.flatnonzero(arrays["left"] >= 0)[1])
+    arrays[array][inner] = value
+    np.savez(folder / "trees.npz", **arrays)
+    with pytest.raises(ModelError, match=f"damaged.*{told}"):
+        MaxRMMse.load(folder)
+
+
 def test_blocks_do_not_change_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     from fluxtrapolation.models.maxrm import trees
 

@@ -14,10 +14,19 @@ torch = pytest.importorskip("torch")
 from fluxtrapolation.errors import ModelError  # noqa: E402
 from fluxtrapolation.models import model_spec  # noqa: E402
 from fluxtrapolation.models.neural.engine import Outcome, Settings, pick_device, train  # noqa: E402
-from fluxtrapolation.models.neural.networks import TabM  # noqa: E402
+from fluxtrapolation.models.neural.networks import (  # noqa: E402
+    Dropout,
+    TabM,
+)
 from fluxtrapolation.models.neural.rows import predict_rows  # noqa: E402
 from fluxtrapolation.models.neural.scaling import Scaling, thinning  # noqa: E402
 from toy_world import shifted_world, toy_part, toy_world  # noqa: E402
+
+
+def descend(loss: torch.Tensor) -> torch.Tensor:
+    """What a step does: the loss, and its gradient into the weights."""
+    loss.backward()
+    return loss.detach()
 
 
 class Scripted:
@@ -31,7 +40,7 @@ class Scripted:
         return []
 
     def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], torch.Tensor]]:
-        yield lambda: self.network.weight.sum() * self.loss
+        yield lambda: descend(self.network.weight.sum() * self.loss)
 
     def validation_error(self) -> float | None:
         self.seen.append(float(self.network.weight.detach()))
@@ -89,7 +98,9 @@ def test_divergence_without_validation_keeps_the_last_sound_weights() -> None:
         def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], torch.Tensor]]:
             third = len(self.seen) == 2
             weight = self.network.weight
-            yield lambda: (weight.sum() - 1).square() if not third else (weight - weight.detach()).abs().sqrt().sum()
+            yield lambda: descend(
+                (weight.sum() - 1).square() if not third else (weight - weight.detach()).abs().sqrt().sum()
+            )
 
     network = torch.nn.Linear(1, 1, bias=False)
     task = Spoilt(network, [None] * 5)
@@ -292,3 +303,30 @@ def test_the_validation_rows_that_stop_training_are_of_all_hours(monkeypatch: py
     kept = model._stopping((X, y), torch.device("cpu")).X[:, 0].numpy()
     assert len(kept) <= 40
     assert len(np.unique(kept)) == 24
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(401, 251), (3, 5, 7)])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer = Dropout(rate)
+    x = torch.ones(shape, requires_grad=True)
+    out = layer(x)
+    share = (out == 0).float().mean().item()
+    assert share == pytest.approx(rate, abs=4 * np.sqrt(max(rate * (1 - rate), 1e-12) / x.numel()) + 1e-9)
+    assert out[out > 0].unique().numel() == 1
+    assert out.max().item() == pytest.approx(1 / (1 - rate), rel=1e-3)
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())  # what is dropped learns nothing
+    layer.eval()
+    assert torch.equal(layer(x), x)
+
+
+def test_dropped_units_do_not_hang_together() -> None:
+    """Four units share one random number: their neighbours must not follow them."""
+    torch.manual_seed(1)
+    kept = (Dropout(0.5)(torch.ones(200_000)) > 0).double().numpy()
+    for lag in (1, 2, 3, 4, 8):
+        assert abs(np.corrcoef(kept[:-lag], kept[lag:])[0, 1]) < 0.012
+    for place in range(4):
+        assert kept[place::4].mean() == pytest.approx(0.5, abs=0.01)

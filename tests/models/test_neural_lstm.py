@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from fluxtrapolation.errors import ModelError  # noqa: E402
 from fluxtrapolation.models import model_spec  # noqa: E402
-from fluxtrapolation.models.neural.recurrent import LSTM, LSTMNetwork, ResidentWindows  # noqa: E402
+from fluxtrapolation.models.neural.recurrent import LSTM, LSTMNetwork, ResidentWindows, WindowTask  # noqa: E402
 from fluxtrapolation.models.neural.scaling import Scaling  # noqa: E402
 from fluxtrapolation.scenarios.windows import Windows  # noqa: E402
 from toy_world import toy_part, toy_world  # noqa: E402
@@ -159,7 +160,10 @@ def test_dropout_between_layers_is_ours_not_cudnn_s() -> None:
         expected = network.head(torch.cat([reference(X)[0], X], dim=-1)).squeeze(-1)
     torch.testing.assert_close(network(X), expected)
     network.train()
-    assert not torch.equal(network.dropout(torch.ones(50)), torch.ones(50))
+    drawn = [network.dropout(torch.ones(50), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert set(drawn[0].tolist()) == {0.0, 2.0}
 
 
 def test_hours_that_were_not_measured_are_told() -> None:
@@ -181,3 +185,32 @@ def test_validation_covariates_are_those_of_train() -> None:
         lstm().fit(part, eval_set=replace(held, feature_names=held.feature_names[::-1]))
     with pytest.raises(ModelError, match="missing TA; not known tair"):
         lstm().fit(part, eval_set=replace(held, feature_names=("tair", *held.feature_names[1:])))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_number_of_threads_changes_nothing(layers: int) -> None:
+    part = toy_part(sites=6, days=40)
+    fits = [lstm(layers=layers, dropout=0.3, batch_size=40, n_jobs=n).fit(part, seed=5) for n in (1, 2, 3)]
+    weights = [fit.network_.state_dict() for fit in fits]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name])
+        assert torch.equal(value, weights[2][name])
+
+
+def test_pieces_side_by_side_give_the_gradient_of_the_whole_batch() -> None:
+    part = toy_part(sites=6, days=40)
+    windows = part.windows(length=96, warmup=24, stride=24)
+    torch.manual_seed(0)
+    network = LSTMNetwork(5, 6, 2, 0.0)
+    resident = ResidentWindows(windows, Scaling(np.zeros(5, "f4"), np.ones(5, "f4"), 0.5, 2.0), CPU)
+    which = torch.arange(0, len(windows), 3)
+    assert len(which) > 2 * 16
+    X, y, counts = resident.batch(which)
+    whole = (network(X) - y)[counts].square().mean()
+    expected = torch.autograd.grad(whole, list(network.parameters()))
+    with ThreadPoolExecutor(3) as pool:
+        task = WindowTask(network, resident, None, batch_size=len(which), pool=pool)
+        loss = task._step(which, np.random.default_rng(0))
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    for weight, gradient in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)

@@ -17,7 +17,6 @@ from fluxtrapolation.models.neural.objectives import (  # noqa: E402
     Coral,
     GroupDRO,
     VRex,
-    _GaussianSum,
     _Reverse,
     _square_distances,
     sum_by,
@@ -154,9 +153,28 @@ def test_the_median_runs_and_measuring_leaves_it_alone() -> None:
     assert float(objective.scale) == second
 
 
-def test_the_sum_of_kernels_has_the_right_derivative() -> None:
-    distance = torch.rand(5, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda d: _GaussianSum.apply(d, (0.3, 2.0)), (distance,))
+@pytest.mark.parametrize("median", [False, True])
+def test_mmd_has_the_right_derivative(median: bool) -> None:
+    z = block(k=3, m=4, width=2).features.requires_grad_()
+
+    def value(features: torch.Tensor) -> torch.Tensor:
+        objective = MMD(1.0, 3, gammas=(0.3, 2.0), median=median)
+        objective.scale = torch.tensor(0.7, dtype=torch.float64)
+        with torch.no_grad():
+            objective._median = lambda _: objective.scale  # type: ignore[method-assign]  # a constant by design
+        return objective.value(block(k=3, m=4, width=2)._replace(features=features), features[0])
+
+    assert torch.autograd.gradcheck(value, (z,))
+
+
+def test_coral_has_the_right_derivative() -> None:
+    z = block(k=3, m=5, width=2).features.requires_grad_()
+    features = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+
+    def value(own: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+        return Coral(1.0, 3).value(block(k=3, m=5, width=2)._replace(features=own), rest)
+
+    assert torch.autograd.gradcheck(value, (z, features))
 
 
 def test_vrex_is_the_variance_of_the_risks() -> None:

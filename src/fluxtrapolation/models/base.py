@@ -228,7 +228,8 @@ def _check(X: ArrayLike, names: Sequence[str] | None, model: str) -> NDArray[np.
     if names is not None and len(names) != rows.shape[1]:
         raise ModelError(f"{model}: X has {rows.shape[1]} columns, but {len(names)} feature names were given.")
     # One pass without a temporary of X's size: a sum is finite exactly if all its terms are (float64 cannot overflow).
-    sums = rows.sum(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        sums = rows.sum(axis=0, dtype=np.float64)
     if not np.isfinite(sums).all():
         bad = np.flatnonzero(~np.isfinite(sums))
         column = int(bad[0])

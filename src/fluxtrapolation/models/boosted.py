@@ -130,7 +130,8 @@ class XGBoost(FluxModel):
         (folder / "booster.ubj").write_bytes(self.booster_.save_raw("ubj"))
 
     def _load(self, folder: Path) -> None:
-        self.booster_ = _library().Booster(model_file=folder / "booster.ubj")
+        # The file does not keep the number of threads.
+        self.booster_ = _library().Booster({"nthread": self.n_jobs}, model_file=folder / "booster.ubj")
         self.trees_ = self.booster_.num_boosted_rounds()
 
 

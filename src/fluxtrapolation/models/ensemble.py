@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fluxtrapolation.errors import ModelError, examples
 from fluxtrapolation.models.base import FluxModel
-from fluxtrapolation.models.registry import ModelSpec, Needs, model_spec
+from fluxtrapolation.models.registry import ModelSpec, Needs, registered, registry
 from fluxtrapolation.models.sequence import SequenceModel
 
 
@@ -112,7 +112,7 @@ class Ensemble(FluxModel):
         names = [name.strip() for name in self.members.split(",") if name.strip()]
         if not names or len(set(names)) < len(names):
             raise ModelError(f"The members of an ensemble are {self.members!r}. Give one or more names, each once.")
-        specs = [model_spec(name) for name in names]
+        specs = [registered(name) for name in names]
         for spec in specs:
             if spec.name == self.name:
                 raise ModelError("An ensemble cannot be a member of itself by name; use Ensemble.of(fitted models).")
@@ -137,6 +137,13 @@ class Ensemble(FluxModel):
         return total
 
     def _save(self, folder: Path) -> None:
+        foreign = [model.name for model in self.members_ if model.name not in registry()]
+        if foreign:
+            # Loading would have to run code that the saved folder names.
+            raise ModelError(
+                f"An ensemble with models that are not registered cannot be saved: {examples(foreign)}. Average their "
+                "runs: fluxtrapolation ensemble RUN RUN --out runs/"
+            )
         for at, model in enumerate(self.members_):
             model.save(folder / f"member-{at}")
         held = [
@@ -147,7 +154,7 @@ class Ensemble(FluxModel):
     def _load(self, folder: Path) -> None:
         held = json.loads((folder / "members.json").read_text())
         self.members_ = tuple(
-            model_spec(one["model"]).load_class().load(folder / f"member-{at}") for at, one in enumerate(held)
+            registered(one["model"]).load_class().load(folder / f"member-{at}") for at, one in enumerate(held)
         )
         self.weights_ = tuple(float(one["weight"]) for one in held)
 

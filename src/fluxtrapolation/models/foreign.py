@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -15,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 from fluxtrapolation.errors import ModelError, did_you_mean, examples
-from fluxtrapolation.files import sha256_of
 from fluxtrapolation.models.base import FluxModel
 from fluxtrapolation.models.registry import ModelSpec, Needs, check_name, registry
 from fluxtrapolation.models.sequence import SequenceModel
@@ -27,7 +28,15 @@ def looks_foreign(text: str) -> bool:
     return any(mark in text for mark in ".:/\\")
 
 
-def resolve_model(text: str) -> ModelSpec:
+def file_of(text: str) -> tuple[Path, str] | None:
+    """The file and the name in it that a text means (``file.py:Name``); None for an import path."""
+    path, _, name = text.rpartition(":")
+    if path.endswith(".py"):
+        return Path(path), name
+    return (Path(text), "") if text.endswith(".py") else None
+
+
+def resolve_model(text: str, *, sha256: str | None = None) -> ModelSpec:
     """Find a model that is not registered.
 
     Parameters
@@ -36,6 +45,8 @@ def resolve_model(text: str) -> ModelSpec:
         ``path/to/file.py:Name`` or an import path, ``package.module.Name`` or ``package.module:Name``. The name is that
         of a :class:`FluxModel` subclass, a :class:`ModelSpec`, a class of scikit-learn style regressors, or a ready
         regressor such as a Pipeline. A registered name is found, too.
+    sha256 : str, optional
+        What the file must hash to. Another file is refused before a line of it runs.
 
     Returns
     -------
@@ -45,19 +56,16 @@ def resolve_model(text: str) -> ModelSpec:
     Raises
     ------
     ModelError
-        If the file, package or name is missing, the file cannot be imported, what is named is no regressor, or its
-        name is taken by a registered model.
+        If the file, package or name is missing, the file cannot be imported or has another hash, what is named is no
+        regressor, or its name is taken by a registered model.
     """
     if text in registry():
         return registry()[text]
-    path, _, name = text.rpartition(":")
-    if text.endswith(".py") or path.endswith(".py"):
-        file = Path(path if path.endswith(".py") else text)
-        return _from_file(file, name if path.endswith(".py") else "")
-    return _from_package(text)
+    named = file_of(text)
+    return _from_package(text) if named is None else _from_file(*named, sha256)
 
 
-def _from_file(file: Path, name: str) -> ModelSpec:
+def _from_file(file: Path, name: str, sha256: str | None) -> ModelSpec:
     if not file.is_file():
         there = sorted(other.name for other in file.parent.glob("*.py")) if file.parent.is_dir() else []
         raise ModelError(
@@ -65,8 +73,15 @@ def _from_file(file: Path, name: str) -> ModelSpec:
             + ("" if file.parent.is_dir() else f" The folder {file.parent} does not exist.")
         )
     path = file.resolve()
-    digest = sha256_of(path)
-    module = _load_file(path, digest)
+    # Read once: what is hashed is what runs, and no compiled file beside it takes its place.
+    source = path.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    if sha256 not in (None, digest):
+        raise ModelError(
+            f"The model comes from {file}:{name}, and that file has changed since the run (nothing of it was "
+            "executed). Restore it, or train again with --overwrite."
+        )
+    module = _load_file(path, source, digest)
     if not name:
         raise ModelError(f"Say which model of {file} you mean: {file}:NAME. It has: {_usable_names(module)}.")
     packages = (module.__name__, *_imported(module))
@@ -74,14 +89,14 @@ def _from_file(file: Path, name: str) -> ModelSpec:
     return replace(spec, origin=f"{path}:{name}", sha256=digest)
 
 
-def _load_file(path: Path, digest: str) -> ModuleType:
+def _load_file(path: Path, source: bytes, digest: str) -> ModuleType:
     """Import a file once for each of its contents, so that a class stays the same class."""
     # Named by content, so that a model saved by skops is found again in the same file wherever it lies.
     known = f"fluxtrapolation_model_{path.stem}_{digest[:12]}"
     if known in sys.modules:
         return sys.modules[known]
     spec = importlib.util.spec_from_file_location(known, path)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise ModelError(f"{path} cannot be imported as Python.")
     module = importlib.util.module_from_spec(spec)
     # Last, so that a helper beside the file is found but hides nothing.
@@ -89,11 +104,32 @@ def _load_file(path: Path, digest: str) -> ModuleType:
         sys.path.append(str(path.parent))
     sys.modules[known] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        _check_helpers(path, source)
+    except BaseException as error:
         del sys.modules[known]
+        if isinstance(error, ModelError) or not isinstance(error, Exception | SystemExit):
+            raise
         raise ModelError(f"{path} cannot be imported: {_told(error, path)}") from error
     return module
+
+
+def _check_helpers(path: Path, source: bytes) -> None:
+    """Refuse a file that meant a module beside it and got another of the same name."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    for name in sorted(names - {path.stem}):
+        beside = [one for one in (path.parent / f"{name}.py", path.parent / name / "__init__.py") if one.is_file()]
+        got = getattr(sys.modules.get(name), "__file__", None)
+        if beside and got is not None and Path(got).resolve() not in [one.resolve() for one in beside]:
+            raise ModelError(
+                f"{path} imports {name}, and got {got}, which was there before, not {beside[0]} beside it. "
+                "Rename one of the two."
+            )
 
 
 def _imported(module: ModuleType) -> tuple[str, ...]:

@@ -113,6 +113,8 @@ class Ridge(_Linear):
         self.alpha = alpha
 
     def _fit(self, X: NDArray[np.float32], y: NDArray[np.float32], **_: Any) -> None:
+        if not self.alpha >= 0:
+            raise ModelError(f"ridge needs alpha >= 0, not {self.alpha:g}.")
         m = moments(X, y)
         # Centring by the median would change only the intercept; the range changes the penalty.
         scale = _robust_scale(X)[1]

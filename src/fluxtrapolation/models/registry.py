@@ -183,11 +183,20 @@ def model_spec(text: str) -> ModelSpec:
     ModelError
         If there is none, or the file or package cannot be used (see ``resolve_model`` in ``foreign.py``).
     """
-    known = registry()
-    if text in known:
-        return known[text]
     from fluxtrapolation.models.foreign import looks_foreign, resolve_model
 
-    if looks_foreign(text):
-        return resolve_model(text)
-    raise ModelError(f"There is no model {text!r}.{did_you_mean(text, known)} Known: {', '.join(known)}.")
+    return resolve_model(text) if looks_foreign(text) else registered(text)
+
+
+def registered(name: str) -> ModelSpec:
+    """Find a registered model, and only such a one: the name may come from a stranger's file.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    known = registry()
+    if name not in known:
+        raise ModelError(f"There is no model {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+    return known[name]

@@ -71,6 +71,7 @@ class SequenceModel(FluxModel):
             )
         self._check_covariates(train.part)
         if validation is not None:
+            self._check_names(validation.part, train.part.feature_names)
             self._check_covariates(validation.part)
         self.feature_names_ = train.part.feature_names
         self.n_features_in_ = len(self.feature_names_)
@@ -96,13 +97,7 @@ class SequenceModel(FluxModel):
         part = X.part if isinstance(X, Windows) else X
         if not isinstance(part, Part):
             raise ModelError(self._wants("X", X))
-        if part.feature_names != self.feature_names_:
-            lacking = [name for name in self.feature_names_ or () if name not in part.feature_names]
-            other = [name for name in part.feature_names if name not in (self.feature_names_ or ())]
-            raise ModelError(
-                f"{self.name} was fitted on other covariates: missing {examples(lacking) or 'none'}; "
-                f"not known {examples(other) or 'none'}."
-            )
+        self._check_names(part, self.feature_names_ or ())
         self._check_covariates(part)
         return np.asarray(self._predict_windows(Windows.tiling(part, length=self.length, warmup=self.warmup)))
 
@@ -117,6 +112,18 @@ class SequenceModel(FluxModel):
         return (
             f"{self.name} reads windows of consecutive hours; {what} is a {type(given).__name__}. Give a part of a "
             "split made with sequences=True: model.fit(split.train, eval_set=split.validation)."
+        )
+
+    def _check_names(self, part: Part, wanted: Sequence[str]) -> None:
+        if part.feature_names == tuple(wanted):
+            return
+        lacking = [name for name in wanted if name not in part.feature_names]
+        other = [name for name in part.feature_names if name not in wanted]
+        if not (lacking or other):
+            raise ModelError(f"{self.name} was fitted on the same covariates in another order: {', '.join(wanted)}.")
+        raise ModelError(
+            f"{self.name} was fitted on other covariates: missing {examples(lacking) or 'none'}; "
+            f"not known {examples(other) or 'none'}."
         )
 
     def _check_covariates(self, part: Part) -> None:

@@ -44,7 +44,8 @@ class MaxRM(FluxModel):
     max_features : float
         Share of the features tried at a split.
     joint : bool
-        Then choose the leaf values of all trees together, so that the forest's worst risk cannot rise.
+        Then choose the leaf values of all trees together, so that the forest's worst risk cannot rise. Holds the leaf
+        of every row in every tree, int32: 0.8 GB for 1000 trees on 200,000 rows.
     joint_ridge : float
         What it costs, in that, to move a row's value in a tree: times the mean squared move.
     joint_steps : int

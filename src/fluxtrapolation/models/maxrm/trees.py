@@ -106,6 +106,8 @@ def load_trees(path: Path, n_features: int) -> list[Any]:
         of = slice(end - size, end)
         nodes = np.zeros(size, dtype=state["nodes"].dtype)
         leaf = left[of] < 0
+        inner = np.flatnonzero(~leaf)
+        _check_nodes(path, np.stack([left[of], right[of]])[:, ~leaf], feature[of][~leaf], inner, size, n_features)
         nodes["left_child"], nodes["right_child"], nodes["feature"] = left[of], right[of], feature[of]
         nodes["threshold"] = np.where(leaf, -2.0, number[of])
         values = np.where(leaf, number[of], 0.0).reshape(size, 1, 1)
@@ -113,3 +115,11 @@ def load_trees(path: Path, n_features: int) -> list[Any]:
         tree.__setstate__({**state, "max_depth": int(depth), "node_count": int(size), "nodes": nodes, "values": values})
         trees.append(tree)
     return trees
+
+
+def _check_nodes(path: Path, children: Any, feature: Any, number: NDArray[np.intp], size: int, n_features: int) -> None:
+    """Refuse inner nodes that lead out of the tree or around in it: compiled code follows them unchecked."""
+    if size < 1 or (children <= number).any() or (children >= size).any():
+        raise ValueError(f"{path.name}: a node leads out of its tree")
+    if (feature < 0).any() or (feature >= n_features).any():
+        raise ValueError(f"{path.name}: a node splits a column that is not there")

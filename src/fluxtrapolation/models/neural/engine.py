@@ -57,7 +57,7 @@ class Task(Protocol):
     """What the loop trains: steps of an epoch, and the error that decides when to stop."""
 
     def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
-        """The steps of one epoch, each a function that computes the loss."""
+        """The steps of one epoch, each a function that gives the loss and adds its gradient to the weights'."""
         ...
 
     def parameters(self) -> list[nn.Parameter]:
@@ -123,11 +123,10 @@ def train(
         for step in task.steps(generator):
             optimiser.zero_grad(set_to_none=True)
             loss = step()
-            loss.backward()
             if settings.clip > 0:
                 nn.utils.clip_grad_norm_(weights, settings.clip)
             optimiser.step()
-            total += loss.detach()
+            total += loss
             done += 1
             # The clock is cheap and asks the device for nothing.
             if time_limit is not None and time.monotonic() - begin > time_limit:

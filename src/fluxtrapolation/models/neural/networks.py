@@ -40,6 +40,34 @@ class Network(nn.Module):
         return out.mean(dim=1) if out.ndim == 2 else out
 
 
+class Dropout(nn.Module):
+    """Dropout with cheap random bits on the CPU, and with a generator of its own where one is given.
+
+    Torch's draws a 32-bit number for each unit, one after the other, which takes more time than the layers of a small
+    network. Here one 64-bit number serves four units; so the rate is rounded to a multiple of 2^-16.
+
+    Parameters
+    ----------
+    rate : float
+        Share of units set to 0 in training, in [0, 1); the others are divided by the share that is kept.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        dropped = round(self.rate * 2**16)
+        if not self.training or dropped == 0:
+            return x
+        if x.device.type != "cpu":
+            return nn.functional.dropout(x, self.rate)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = (bits >= dropped - 2**15).to(x.dtype)
+        return x * kept.mul_(1.0 / (1.0 - dropped / 2**16))
+
+
 class MLP(Network):
     """Fully connected layers with ReLU and dropout, and a linear output."""
 
@@ -50,7 +78,7 @@ class MLP(Network):
         for width in hidden:
             layers += [nn.Linear(before, width), nn.ReLU(inplace=True)]
             if dropout > 0:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
             before = width
         self.body = nn.Sequential(*layers)
         self.out = nn.Linear(before, 1)
@@ -89,7 +117,7 @@ class TabM(Network):
         )
         with torch.no_grad():
             self.r[0].copy_(torch.randint(0, 2, (members, n_features)) * 2.0 - 1.0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.width = widths[-1]
         bound = 1 / math.sqrt(self.width)
         self.out = nn.Parameter((torch.rand(members, self.width) * 2 - 1) * bound)

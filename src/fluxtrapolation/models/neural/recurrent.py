@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor, nn
 
 from fluxtrapolation.errors import ModelError
 from fluxtrapolation.models.neural.engine import Settings, enough_memory, pick_device, seeded, train
+from fluxtrapolation.models.neural.networks import Dropout
 from fluxtrapolation.models.neural.regressor import count_parameters, device_name, load_weights, save_weights
 from fluxtrapolation.models.neural.scaling import Scaling, thinning
 from fluxtrapolation.models.sequence import SequenceModel
@@ -20,6 +25,7 @@ from fluxtrapolation.scenarios.windows import Windows
 
 _STOPPING_ROWS = 250_000
 _PREDICT_HOURS = 1 << 17
+_SHARD = 16  # windows that one thread takes through the network at once
 
 
 class LSTMNetwork(nn.Module):
@@ -31,18 +37,21 @@ class LSTMNetwork(nn.Module):
         # second fit with the same seed would differ (pytorch issue 104697).
         inputs = [n_features] + [hidden] * (layers - 1)
         self.lstm = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in inputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden + n_features, 1)
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Prediction for every hour, shape (windows, hours), from X of shape (windows, hours, features)."""
+    def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Prediction for every hour, shape (windows, hours), from X of shape (windows, hours, features).
+
+        In training ``generator`` draws what is dropped; None takes the device's own.
+        """
         hidden = X
         for number, layer in enumerate(self.lstm):
-            hidden, _ = layer(self.dropout(hidden) if number else hidden)
+            hidden, _ = layer(self.dropout(hidden, generator) if number else hidden)
         # The head on [hidden, x] as a sum of two products: no joined copy is made.
         width = hidden.shape[-1]
         weight, bias = self.head.weight[0], self.head.bias
-        out: Tensor = self.dropout(hidden) @ weight[:width] + X @ weight[width:] + bias
+        out: Tensor = self.dropout(hidden, generator) @ weight[:width] + X @ weight[width:] + bias
         return out
 
 
@@ -87,12 +96,25 @@ class ResidentWindows:
 
 
 class WindowTask:
-    """One fit on windows; see :class:`~fluxtrapolation.models.neural.engine.Task`."""
+    """One fit on windows; see :class:`~fluxtrapolation.models.neural.engine.Task`.
+
+    On the CPU a batch is cut into pieces of 16 windows, each taken through the network and back by one thread. An LSTM
+    is one long chain of small matrix products: several threads on one product wait for each other 720 times a window,
+    several pieces side by side do not. The pieces do not depend on the number of threads, so neither does the result.
+    """
 
     def __init__(
-        self, network: nn.Module, train: ResidentWindows, validation: ResidentWindows | None, *, batch_size: int
+        self,
+        network: LSTMNetwork,
+        train: ResidentWindows,
+        validation: ResidentWindows | None,
+        *,
+        batch_size: int,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self.network, self.train, self.validation, self.batch_size = network, train, validation, batch_size
+        self._weights = list(network.parameters())
+        self._map: Callable[..., Iterable[Any]] = map if pool is None else pool.map
 
     def parameters(self) -> list[nn.Parameter]:
         return []
@@ -100,12 +122,31 @@ class WindowTask:
     def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
         order = torch.from_numpy(generator.permutation(len(self.train.windows))).to(self.train.device)
         for begin in range(0, len(order), self.batch_size):
-            yield lambda begin=begin: self._loss(order[begin : begin + self.batch_size])  # type: ignore[misc]
+            yield lambda begin=begin: self._step(order[begin : begin + self.batch_size], generator)  # type: ignore[misc]
 
-    def _loss(self, which: Tensor) -> Tensor:
+    def _step(self, which: Tensor, generator: np.random.Generator) -> Tensor:
+        """The mean square error of the hours that count, and its gradient."""
+        pieces = which.split(_SHARD) if self.train.device.type == "cpu" else (which,)
+        seeds = generator.integers(2**63, size=len(pieces)).tolist()
+        total, count = torch.zeros((), device=which.device), torch.zeros((), device=which.device)
+        for error, n, gradients in self._map(self._piece, pieces, seeds):
+            total += error
+            count += n
+            for weight, gradient in zip(self._weights, gradients, strict=True):
+                weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        count = count.clamp_min(1)
+        for weight in self._weights:
+            if weight.grad is not None:
+                weight.grad.div_(count)
+        return total / count
+
+    def _piece(self, which: Tensor, seed: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Sum of square errors, hours that count, and the gradient of the sum, for some windows."""
         X, y, counts = self.train.batch(which)
-        error = torch.where(counts, self.network(X) - y, 0.0)
-        return error.square().sum() / counts.sum().clamp_min(1)
+        # A GPU draws by its own generator, which the fit has seeded.
+        generator = torch.Generator().manual_seed(seed) if which.device.type == "cpu" else None
+        error = torch.where(counts, self.network(X, generator) - y, 0.0).square().sum()
+        return error.detach(), counts.sum(), torch.autograd.grad(error, self._weights)
 
     def validation_error(self) -> float | None:
         if self.validation is None:
@@ -222,11 +263,11 @@ class LSTM(SequenceModel):
             self.network_ = self.network(train_windows.part.X.shape[1]).to(device)
             resident = ResidentWindows(train_windows, self.scaling_, device)
             held = None if stopping is None else ResidentWindows(stopping, self.scaling_, device)
-            task = WindowTask(self.network_, resident, held, batch_size=self.batch_size)
+            generator = np.random.default_rng(seed)
             try:
-                outcome = train(
-                    self.network_, task, settings, generator=np.random.default_rng(seed), time_limit=time_limit
-                )
+                with _threads(device) as pool:
+                    task = WindowTask(self.network_, resident, held, batch_size=self.batch_size, pool=pool)
+                    outcome = train(self.network_, task, settings, generator=generator, time_limit=time_limit)
             except ModelError as error:
                 raise ModelError(f"{self.name}: {error}") from None
         self.report_ = {
@@ -261,6 +302,17 @@ class LSTM(SequenceModel):
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             self.network_ = self.network(self.n_features_in_)
         self.scaling_ = load_weights(self.network_, folder)
+
+
+@contextmanager
+def _threads(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
+    """As many threads as torch may use, each for itself; None on a GPU."""
+    if device.type != "cpu":
+        yield None
+        return
+    own = partial(torch.set_num_threads, 1)
+    with ThreadPoolExecutor(torch.get_num_threads(), "lstm", initializer=own) as pool:
+        yield pool
 
 
 def _counting(windows: Windows) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from fluxtrapolation.models.neural.objectives import BlockOutput, Objective
 from fluxtrapolation.models.neural.resident import Resident
 
 _PREDICT_ROWS, _PREDICT_NUMBERS = 1 << 16, 1 << 24  # at once; numbers of the last hidden layer, 64 MB
-_BLOCK_SHARE = 4  # the rows drawn for a penalty are a quarter of a batch, shared by the sampled domains
+_BLOCK_SHARE = 6  # the rows drawn for a penalty are a sixth of a batch, shared by the sampled domains
 _LEAST_BLOCK = 16  # rows of a domain; fewer say hardly anything about it
 _MEASURE_DOMAINS, _MEASURE_ROWS = 32, 4096  # of all of them together
 
@@ -52,7 +52,12 @@ class RowTask:
     def steps(self, generator: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
         proportionate = self.objective.proportionate and self.train.n_domains > 0
         for rows in self.train.batches(self.batch_size, generator, proportionate=proportionate):
-            yield lambda rows=rows: self._loss(rows, generator)  # type: ignore[misc]
+            yield lambda rows=rows: self._step(rows, generator)  # type: ignore[misc]
+
+    def _step(self, rows: Tensor, generator: np.random.Generator) -> Tensor:
+        loss = self._loss(rows, generator)
+        loss.backward()
+        return loss.detach()
 
     def _loss(self, rows: Tensor, generator: np.random.Generator) -> Tensor:
         X, y = self.train.X.index_select(0, rows), self.train.y.index_select(0, rows)
@@ -62,12 +67,12 @@ class RowTask:
             return self._risk(self.network.head(features), y, rows)
         # One pass through the network for batch and blocks: two small ones cost more.
         block = self.train.blocks(k, self.block_rows, generator)
-        n, flat = len(X), block.X.flatten(0, 1)
-        features = self.network.features(torch.cat([X, flat]))
-        predicted = self.network.head(features)
+        flat = block.X.flatten(0, 1)
+        features, of_block = self.network.features(torch.cat([X, flat])).split([len(X), len(flat)])
         shape = block.y.shape
-        out = BlockOutput(features[n:].view(*shape, -1), predicted[n:].view(shape), block.y, block.domain)
-        return self._risk(predicted[:n], y, rows) + self.objective.penalty(out, features=features[:n])
+        predicted = self.network.head(of_block).view(shape)
+        out = BlockOutput(of_block.view(*shape, -1), predicted, block.y, block.domain)
+        return self._risk(self.network.head(features), y, rows) + self.objective.penalty(out, features=features)
 
     def _risk(self, predicted: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         # Each member of an ensemble learns from its own error.
