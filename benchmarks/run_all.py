@@ -26,6 +26,10 @@ FULL = (
     ("data.py", "--kills", "20"),
     ("fetch.py",),
     ("satellite.py",),
+    ("models.py",),
+    ("models_linear.py",),
+    ("models_trees.py",),
+    ("models_maxrm.py",),
 )
 QUICK = (
     ("import_time.py", "--repeats", "1"),
@@ -37,6 +41,10 @@ QUICK = (
     ("data.py", "--profile", "small", "--kills", "2", "--kill-towers", "10"),
     ("fetch.py", "--files", "40", "--repeats", "1", "--kills", "2"),
     ("satellite.py", "--towers", "20", "--days", "400"),
+    ("models.py", "--rows", "30000", "--epochs", "1", "--repeats", "1"),
+    ("models_linear.py", "--repeats", "1"),
+    ("models_trees.py", "--rows", "50000", "--repeats", "1"),
+    ("models_maxrm.py", "--rows", "10000", "--trees", "10"),
 )
 
 

@@ -1,6 +1,6 @@
 """Speed of the neural models beside a straightforward PyTorch version of each, measured in turn in the same run.
 
-    python benchmarks/models_neural.py [--rows 300000] [--domains 147] [--threads 2] [--device auto] [--json]
+    python benchmarks/models.py [--rows 300000] [--domains 147] [--threads 2] [--device auto] [--json]
 
 The plain versions are what one first writes: a DataLoader over a TensorDataset, a loop over the domains of a batch, a
 dataset that cuts one window at a time; network, optimiser, batch size and device are the same. The fastest run of each
