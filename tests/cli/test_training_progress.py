@@ -92,13 +92,13 @@ def test_failures_at_the_end(
 
 def test_runs_that_failed_are_told_once(capfd: pytest.CaptureFixture[str]) -> None:
     results = [
-        CellResult("s", "GPP", "a", Path("runs/s_GPP_a"), "failed", 1.0, "All 1 configurations failed"),
+        CellResult("s", "GPP", "a", Path("runs/s_GPP_a"), "failed", 1.0, "The configuration failed"),
         CellResult("s", "GPP", "b", Path("runs/s_GPP_b"), "complete", 1.0),
     ]
     tell_failures(results, [("s_GPP_a", trial(0, None)), ("s_GPP_b", trial(1, None))])
     assert capfd.readouterr().err.splitlines() == [
         "1 of 2 runs failed:",
-        "  s_GPP_a: All 1 configurations failed",
+        "  s_GPP_a: The configuration failed",
         "1 configuration failed in runs that went on:",
         "  s_GPP_b, configuration 2: ValueError: no",
     ]
@@ -130,6 +130,19 @@ def test_bars_on_a_terminal(terminal: io.StringIO, monkeypatch: pytest.MonkeyPat
     assert re.search(r"draw_GPP_xgb .*2/4 best mean 2\.5, max 3\.5, discrepancy 1; 500 rows/s; about 1 s left", shown)
     assert re.search(r"draw_GPP_xgb .*3/4 best mean 2\.5", shown)
     assert re.search(r"runs .*1/2 about \d+ s left", shown)
+
+
+def test_a_search_that_time_cut_short_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    progress = TrainProgress()
+    for name, ended in (("a", 1), ("b", 2)):
+        progress.cell_started(name, 0, 2)
+        progress.search_started(name, [], 2)
+        for number in range(ended):
+            progress.trial_ended(name, trial(number), 2)
+        progress.cell_ended(CellResult("draw", "GPP", name, Path(name), "complete", 3.0))
+    told = [line for line in capfd.readouterr().err.splitlines() if ": complete in" in line]
+    assert told[0].endswith("discrepancy 1; time was up after 1 of 2 configurations")
+    assert told[1].endswith("discrepancy 1")
 
 
 def test_no_bars_in_a_log(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fluxtrapolation.models import model_spec, registry
 from fluxtrapolation.models.linear import Ridge
 from fluxtrapolation.runs import PROFILES, RunFolder, TrainOptions, Trial, train
 from fluxtrapolation.runs.proposals import Proposal, RandomProposals, TpeProposals
+from fluxtrapolation.runs.search import Search
 from fluxtrapolation.scenarios import DesignOptions, Scenario, design
 
 pytestmark = pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
@@ -107,6 +109,57 @@ def test_a_chosen_model_that_is_gone_is_fitted_again_even_when_time_is_up(
     shutil.rmtree(folder.path / "models")
     assert trained(tiny_store, scenario, tmp_path, **options).status == "complete"
     assert pl.read_parquet(folder.predictions_file("mean")).equals(before)
+
+
+def judged(number: int, value: float) -> Trial:
+    """A trial that is as good in every strategy."""
+    strategies = dict.fromkeys(("mean", "max", "discrepancy"), value)
+    return toy_trial(number, Proposal({}), value).model_copy(update={"strategies": strategies})
+
+
+def test_a_repeated_trial_that_came_out_worse_brings_back_the_one_that_is_best_now(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    config = {"profile": "quick", "n_configurations": 2, "seed": 0, "max_rows": None, "time_limit": None}
+    search_config: Any = SimpleNamespace(**config, max_time=None)
+    for number, value in enumerate((1.0, 2.0)):
+        folder.write_trial(judged(number, value))
+    search = Search(folder, model_spec("ridge"), search_config, jobs=1)
+
+    def fitted(value: float) -> int:
+        task = search.next_task()
+        assert task is not None
+        folder.model_folder(task.number).mkdir(parents=True)
+        (folder.model_folder(task.number) / "model.json").write_text("{}")
+        search.record(judged(task.number, value))
+        return task.number
+
+    assert fitted(3.0) == 0  # the best, whose model is gone; a time limit made it worse
+    assert not search.is_done
+    assert fitted(2.0) == 1
+    assert search.is_done and search.next_task() is None
+    assert search.best()["mean"] == 1
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["001"]
+
+
+def test_a_model_that_is_gone_is_fitted_again_before_time_is_found_to_be_up(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    config = {"profile": "quick", "n_configurations": 3, "seed": 0, "max_rows": None, "time_limit": None}
+    search_config: Any = SimpleNamespace(**config, max_time=1.0)
+    for number, value in ((0, 2.0), (2, 1.0)):  # as on a cluster: 1 was under way
+        folder.write_trial(judged(number, value).model_copy(update={"fit_seconds": 100.0}))
+    search = Search(folder, model_spec("ridge"), search_config, jobs=1)
+    task = search.next_task()
+    assert task is not None and task.number == 2
+
+
+def test_search_seconds_count_the_trials_before_an_interruption(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = RunFolder(trained(tiny_store, scenario, tmp_path, n_configurations=2).path)
+    folder.write_trial(folder.trials()[0].model_copy(update={"fit_seconds": 1000.0}))
+    folder.predictions_file("mean").unlink()
+    assert trained(tiny_store, scenario, tmp_path, n_configurations=2).seconds > 1000
+    assert folder.state().seconds["search"] > 1000
 
 
 def test_profile_tpe() -> None:

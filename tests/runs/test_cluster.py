@@ -304,14 +304,14 @@ def test_a_worker_that_dies_costs_its_trial_alone(
     assert run["status"] == "complete" and run["failed_configurations"] == (fate == "failed")
     if fate == "failed":
         assert "the worker died each time it was tried" in str(trials[1].error)
-        assert any("configuration 1 failed: the worker died" in note for note in folder.state().notes)
+        assert any("configuration 2 failed: the worker died" in note for note in folder.state().notes)
         assert "configuration 2: the worker died each time" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(("how", "whom"), [(signal.SIGINT, "one"), (signal.SIGINT, "group"), (signal.SIGKILL, "one")])
 def test_stopped_in_the_middle_it_leaves_no_worker_and_goes_on(
-    tiny_store: Store, scenario: Scenario, tmp_path: Path, how: signal.Signals
+    tiny_store: Store, scenario: Scenario, tmp_path: Path, how: signal.Signals, whom: str
 ) -> None:
     import psutil
 
@@ -327,6 +327,7 @@ def test_stopped_in_the_middle_it_leaves_no_worker_and_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     family: list[psutil.Process] = []
     try:
@@ -336,7 +337,10 @@ def test_stopped_in_the_middle_it_leaves_no_worker_and_goes_on(
             time.sleep(0.02)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 2
-        process.send_signal(how)
+        if whom == "group":
+            os.killpg(process.pid, how)  # as Ctrl-C in a terminal: the workers get it too
+        else:
+            process.send_signal(how)
         told = process.communicate(timeout=60)[1]
         assert psutil.wait_procs(family, timeout=60)[1] == []
     finally:

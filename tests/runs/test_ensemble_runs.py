@@ -134,6 +134,21 @@ def test_made_again_it_stays_and_other_members_are_another_run(runs: Path) -> No
     assert not (path / ".lock").exists()
 
 
+def test_members_that_predict_otherwise_now_are_averaged_anew(runs: Path, tiny_store: Store, tmp_path: Path) -> None:
+    path = make_ensemble(members(runs)[:2], out=runs)
+    before = Predictions.read(path / "predictions-max.parquet").frame["y_pred"].to_numpy()
+    file = members(runs)[0] / "predictions-max.parquet"
+    held = Predictions.read(file)
+    # the same configuration; under a time limit it may give other numbers
+    Predictions(held.frame.with_columns(pl.col("y_pred") + 2), held.identity).write(file)
+    with pytest.raises(RunError, match=r"no longer the run that was averaged.*--overwrite"):
+        predict_run(path, store=tiny_store, out=tmp_path / "p.parquet")
+    make_ensemble(members(runs)[:2], out=runs)
+    after = Predictions.read(path / "predictions-max.parquet").frame["y_pred"].to_numpy()
+    np.testing.assert_allclose(after, before + 1, atol=1e-5)
+    predict_run(path, store=tiny_store, out=tmp_path / "p.parquet")
+
+
 def test_what_does_not_belong_together_is_listed(runs: Path, scenario: Scenario, tmp_path: Path) -> None:
     other = write_tiny_store(tmp_path / "other", hours=24 * 380)
     options = TrainOptions(profile="quick", max_rows=2000, jobs=1)

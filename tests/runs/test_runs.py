@@ -115,7 +115,7 @@ def test_each_strategy_takes_its_own_best() -> None:
     failed = Trial(number=3, params={}, status="failed", error="x", fit_seconds=0, train_rows=1)
     trials = {0: trial(0, 1, 5, 3), 1: trial(1, 2, 4, 2), 2: trial(2, 3, 4, 1), 3: failed}
     assert best_trials(trials) == {"mean": 0, "max": 1, "discrepancy": 2}
-    with pytest.raises(RunError, match=r"All 1 configurations failed; the first: x"):
+    with pytest.raises(RunError, match=r"The configuration failed: x"):
         best_trials({3: failed})
 
 
@@ -204,8 +204,10 @@ def test_a_failing_configuration_is_recorded_and_the_search_goes_on(
     [result] = _train(tiny_store, scenario, tmp_path)
     folder = RunFolder(result.path)
     assert folder.trials()[0].error == "MemoryError: too big"
-    assert "configuration 0 failed: MemoryError: too big" in folder.state().notes
+    assert "configuration 1 failed: MemoryError: too big" in folder.state().notes
     assert 0 not in folder.state().selection.values()
+    [again] = _train(tiny_store, scenario, tmp_path)
+    assert (again.status, again.failed_configurations) == ("already complete", 1)
 
 
 def test_a_full_disk_is_no_failed_configuration(
@@ -340,6 +342,7 @@ def test_if_every_configuration_fails_the_cell_fails_and_the_others_go_on(
         ("NEE", "lr", "complete"),
     ]
     assert "All 2 configurations failed; the first: ValueError: no" in str(results[0].error)
+    assert [result.failed_configurations for result in results] == [2, 0, 2, 0]
     found = gather([tmp_path])
     assert set(found.scores.frame["model"]) == {"lr"}
     reasons = found.runs.filter(pl.col("model") == "xgb")["reason"].to_list()

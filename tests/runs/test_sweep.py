@@ -23,6 +23,15 @@ from fluxtrapolation.scenarios.scenario import PART_NAMES
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "sweep.yaml"
 
 
+def test_runs_that_cannot_be_read_do_not_hinder_a_plan(place: Path, tiny_store: Store) -> None:
+    plan = read_plan(written(tiny_store))
+    for name, content in (("other", "{}"), ("older", None)):
+        folder = place / "runs" / name
+        (folder / "trials").mkdir(parents=True)
+        (folder / "run.json").write_text(content or "not JSON")
+    assert {row.status for row in planned(sweep_cells(plan))} == {"to do"}
+
+
 @pytest.fixture
 def place(tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

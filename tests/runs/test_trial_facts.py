@@ -14,8 +14,9 @@ from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import ModelError, RunError
 from fluxtrapolation.evaluation import Predictions, evaluate
 from fluxtrapolation.models.boosted import XGBoost
-from fluxtrapolation.runs import RunConfig, RunFolder, TrainOptions, predict_run, train
+from fluxtrapolation.runs import RunConfig, RunFolder, TrainOptions, find_runs, make_ensemble, predict_run, train
 from fluxtrapolation.runs.folder import RunState
+from fluxtrapolation.runs.gather import _meta, gather
 from fluxtrapolation.runs.memory import PeakMemory
 from fluxtrapolation.scenarios import DesignOptions, Scenario, design
 
@@ -159,19 +160,98 @@ def test_a_model_from_a_file_is_found_again(tiny_store: Store, scenario: Scenari
     assert str(held.model_source).startswith(str(file))
     assert folder.state().notes == ("shifted on purpose",)
     assert folder.trials()[0].report["history"] == [0, 1, 2]
-    again = predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet")
+    again = predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet", trust_model=True)
     assert again.is_file()
     assert trained(tiny_store, scenario, tmp_path / "runs", text).status == "already complete"
 
     file.write_text(MODEL.format(shift=0.75))
     with pytest.raises(RunError, match=r"the file of the model, .*mine\.py:Shifted, has changed since.*--overwrite"):
         trained(tiny_store, scenario, tmp_path / "runs", text)
-    with pytest.raises(RunError, match="that file has changed since the run"):
-        predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet")
+    with pytest.raises(ModelError, match="that file has changed since the run"):
+        predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet", trust_model=True)
 
     file.unlink()
     with pytest.raises(ModelError, match=r"mine\.py"):
-        predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet")
+        predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet", trust_model=True)
+
+
+def test_rows_that_the_model_left_out_are_told_everywhere(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path
+) -> None:
+    """A model with a limit of its own, as maxrm has, under a profile without one."""
+    runs = tmp_path / "runs"
+    path = trained(tiny_store, scenario, runs, f"{thrifty(tmp_path)}:Thrifty", profile="paper", max_rows=None).path
+    folder = RunFolder(path)
+    trial, state = folder.trials()[0], folder.state()
+    assert state.rows is not None and trial.rows_given == state.rows.train_available > 500
+    assert (trial.train_rows, state.rows.train, state.config.max_rows) == (500, 500, None)
+    assert Predictions.read(folder.predictions_file("mean")).identity.max_rows == 500
+    again = predict_run(folder, store=tiny_store, out=tmp_path / "p.parquet", trust_model=True)
+    assert Predictions.read(again).identity.max_rows == 500
+    whole = trained(tiny_store, scenario, runs, "lr", profile="paper", max_rows=None).path
+    found = gather([runs])
+    assert dict(found.scores.frame.select("model", "max_rows").unique().iter_rows()) == {"lr": None, "thrifty": 500}
+    shown = {row["model"]: (row["train_rows"], row["max_rows"]) for row in found.runs.iter_rows(named=True)}
+    assert shown == {"lr": (state.rows.train_available, None), "thrifty": (500, 500)}
+    state = RunFolder(make_ensemble([path, whole], out=runs)).state()
+    assert state.config.max_rows == 500
+    assert "the members differ in max_rows: draw_GPP_thrifty 500, draw_GPP_lr None" in state.notes
+
+
+def test_a_lower_limit_of_the_run_is_the_one_that_counts(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:
+    text = f"{thrifty(tmp_path)}:Thrifty"
+    folder = RunFolder(trained(tiny_store, scenario, tmp_path / "runs", text, max_rows=300).path)
+    trial = folder.trials()[0]
+    assert (trial.train_rows, trial.rows_given) == (300, None)
+    assert Predictions.read(folder.predictions_file("mean")).identity.max_rows == 300
+
+
+def thrifty(place: Path) -> Path:
+    """The file of a model that takes 500 rows."""
+    file = place / "thrifty.py"
+    text = MODEL.format(shift=0.0).replace("Shifted", "Thrifty").replace('"shifted"', '"thrifty"')
+    file.write_text(text.replace('"history"', '"rows": min(len(y), 500), "history"'))
+    return file
+
+
+def test_fits_that_a_time_limit_ended_are_told(
+    tiny_store: Store, scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = XGBoost._fit
+    calls: list[int] = []
+
+    def cut(self: XGBoost, *arguments: Any, **more: Any) -> None:
+        fit(self, *arguments, **more)
+        calls.append(1)
+        self.report_ = {**self.report_, "stopped": "time_limit" if len(calls) == 2 else "early_stopping"}
+
+    monkeypatch.setattr(XGBoost, "_fit", cut)
+    folder = RunFolder(trained(tiny_store, scenario, tmp_path, "xgb", n_configurations=3, time_limit=100.0).path)
+    assert "a time limit ended the fit of 1 of 3 configurations: 2" in folder.state().notes
+
+
+def test_commands_say_where_each_run_lies(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        trained(tiny_store, scenario, tmp_path / f"seed-{seed}", "constant", seed=seed)
+    places = [tmp_path / "seed-0" / "draw_GPP_constant", tmp_path / "seed-1"]
+    commands = gather(places[:1], store=tiny_store.path).meta["commands"]
+    assert commands[0].endswith(f"--out {tmp_path / 'seed-0'}")
+    commands = gather([tmp_path / "seed-1"]).meta["commands"] + _commands(places)
+    assert commands[0].endswith(f"--seed 1 --out {tmp_path / 'seed-1'}")
+    assert commands[-1] == f"fluxtrapolation report {places[0]} {places[1]} --out report/"
+
+
+def test_commands_repeat_a_search_of_one_configuration(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:
+    for model in ("lr", "ridge"):
+        trained(tiny_store, scenario, tmp_path, model, n_configurations=1)
+    lr, ridge, _ = gather([tmp_path]).meta["commands"]
+    assert "--model ridge --profile quick --configurations 1 --max-rows 2000" in ridge
+    assert "--model lr --profile quick --max-rows 2000" in lr
+
+
+def _commands(places: list[Path]) -> list[str]:
+    states = [(folder, folder.state()) for place in places for folder in find_runs(place)]
+    return list(_meta(states, places)["commands"])
 
 
 def test_a_moved_file_is_the_same_model(tiny_store: Store, scenario: Scenario, tmp_path: Path) -> None:

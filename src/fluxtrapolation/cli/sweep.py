@@ -31,7 +31,9 @@ def sweep(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse if the store lacks a listed site.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace runs of another configuration.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever runs are there. Leave it out to go on.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Train models x scenarios x targets (x seeds) as one file says, then write the report.

@@ -71,7 +71,9 @@ def train(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse if the store lacks a listed site.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace runs of another configuration.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever run is there. Leave it out to go on.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Search configurations, select by validation, and predict the test part.
@@ -129,12 +131,16 @@ def predict(
     ],
     selection: Annotated[str, typer.Option("--selection", help="mean, max or discrepancy.")] = "mean",
     part: Annotated[str, typer.Option("--part", help="test, validation or train.")] = "test",
+    trust_model: Annotated[
+        bool,
+        typer.Option("--trust-model", help="Run the code of a model that is not registered (the run names its file)."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Apply a finished run to a store, the one it was trained on or another."""
     from fluxtrapolation.runs import predict_run
 
-    path = predict_run(run, store=store, out=out, selection=selection, part=part)
+    path = predict_run(run, store=store, out=out, selection=selection, part=part, trust_model=trust_model)
     if json:
         emit_json({"path": str(path), "run": str(run), "selection": selection, "part": part})
     else:

@@ -151,7 +151,10 @@ class TrainProgress:
             if cell is not None and cell.best and result.error is None
             else ""
         )
-        say(f"  {name}: {result.status}" + (f" in {result.seconds:.1f} s" if result.seconds else "") + best)
+        # Only time cuts a search short that otherwise went well.
+        short = cell is not None and result.error is None and cell.done < cell.total
+        cut = f"; time was up after {cell.done} of {cell.total} configurations" if cell is not None and short else ""
+        say(f"  {name}: {result.status}" + (f" in {result.seconds:.1f} s" if result.seconds else "") + best + cut)
         self._show_runs()
 
     def _left_of_runs(self) -> float | None:

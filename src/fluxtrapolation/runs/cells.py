@@ -11,7 +11,9 @@ from fluxtrapolation import __version__
 from fluxtrapolation.data.folder import FileLock
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import RunError
-from fluxtrapolation.models import FluxModel, ModelSpec, model_spec, registry
+from fluxtrapolation.models import FluxModel, ModelSpec, registry
+from fluxtrapolation.models.foreign import file_of, resolve_model
+from fluxtrapolation.models.registry import registered
 from fluxtrapolation.runs.folder import RunConfig, RunFolder, RunState, Trial
 from fluxtrapolation.runs.proposals import profile_of
 from fluxtrapolation.scenarios import Scenario
@@ -167,10 +169,19 @@ class Cell:
             self.scenario.name, self.target, self.spec.name, self.folder.path, status, seconds, error, failed
         )
 
+    def already_complete(self) -> CellResult:
+        return self.result("already complete", 0.0, failed=self._failed_configurations())
+
+    def _failed_configurations(self) -> int:
+        try:
+            return sum(trial.status == "failed" for trial in self.folder.trials().values())
+        except RunError:  # a damaged record is told where it is needed
+            return 0
+
     def failed(self, state: RunState, reason: str, seconds: float) -> CellResult:
         """Write down why the run failed."""
         self.folder.write_state(state.model_copy(update={"status": "failed", "error": reason}))
-        return self.result("failed", seconds, reason)
+        return self.result("failed", seconds, reason, failed=self._failed_configurations())
 
 
 def _label(path: Path) -> str:
@@ -222,25 +233,34 @@ def groups_of(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
+def names_code(config: RunConfig) -> bool:
+    """Whether the model of a run is found by what ``run.json`` says, not by a name among the registered ones.
+
+    Loading such a model imports a file or package, and runs its code.
+    """
+    return config.model_source is not None and (config.model_sha256 is not None or config.model not in registry())
+
+
 def spec_of_run(config: RunConfig) -> ModelSpec:
     """Find the model of a run again: a registered one by name, another where it came from.
+
+    Only for a configuration that is the user's own, or that they trust (see :func:`names_code`).
 
     Raises
     ------
     ModelError
-        If it is not there any more.
+        If it is not there any more, or its file has changed since; nothing of a changed file is executed.
     RunError
-        If its file has changed since.
+        If a file is named without its hash.
     """
-    if config.model_source is None or (config.model_sha256 is None and config.model in registry()):
-        return model_spec(config.model)
-    spec = model_spec(config.model_source)
-    if config.model_sha256 is not None and spec.sha256 != config.model_sha256:
+    if config.model_source is None or not names_code(config):
+        return registered(config.model)
+    if (file_of(config.model_source) is None) != (config.model_sha256 is None):
         raise RunError(
-            f"The model {config.model} comes from {config.model_source}, and that file has changed since the run. "
-            "Restore it, or train again with --overwrite."
+            f"The run says that its model {config.model} comes from {config.model_source}, and its hash is "
+            f"{config.model_sha256}. A file has a hash, a package none: the run is not used."
         )
-    return spec
+    return resolve_model(config.model_source, sha256=config.model_sha256)
 
 
 def load_model(folder: RunFolder, number: int, config: RunConfig | None = None) -> FluxModel:

@@ -24,7 +24,7 @@ from fluxtrapolation.runs.finish import complete
 from fluxtrapolation.runs.folder import RunState, Trial
 from fluxtrapolation.runs.search import Search
 from fluxtrapolation.runs.trial import SearchFacts, TrialTask
-from fluxtrapolation.runs.worker import SHARED, Place, look_around, work_on_test, work_on_trial
+from fluxtrapolation.runs.worker import QUIET, SHARED, Place, look_around, work_on_test, work_on_trial
 
 Client = Any
 Future = Any
@@ -68,7 +68,7 @@ def run_on_cluster(cells: Sequence[Cell], options: ClusterOptions, listener: Tra
     RunError
         If the cluster cannot be had, or its workers do not see the store or the run folders.
     """
-    results = {cell: cell.result("already complete", 0.0) for cell in cells if cell.is_complete()}
+    results = {cell: cell.already_complete() for cell in cells if cell.is_complete()}
     for result in results.values():
         listener.cell_ended(result)
     todo = [cell for cell in cells if cell not in results]
@@ -96,6 +96,7 @@ def _client(options: ClusterOptions, jobs: int) -> Iterator[Client]:
                 silence_logs=50,  # a worker that dies is told by the trial's record
                 memory_limit=0,
                 scheduler_kwargs={"allowed_failures": _RETRIES},
+                preload=[QUIET],
                 env={"OMP_NUM_THREADS": str(jobs or max(cores // workers, 1))},
             )
             address: Any = stack.enter_context(made)
@@ -298,7 +299,7 @@ class _Run:
 
     def _searched(self, one: _Under) -> bool:
         """Whether a search that has ended found anything; if not, the cell has failed."""
-        one.search_seconds = time.perf_counter() - one.begin
+        one.search_seconds = one.search.spent + time.perf_counter() - one.begin
         try:
             one.search.best()
         except FluxtrapolationError as error:

@@ -19,7 +19,7 @@ from fluxtrapolation.evaluation.predictions import Predictions
 from fluxtrapolation.files import sha256_of
 from fluxtrapolation.models.registry import check_name
 from fluxtrapolation.runs.finish import identity_of
-from fluxtrapolation.runs.folder import Member, Rows, RunConfig, RunFolder, RunState, Trial, environment
+from fluxtrapolation.runs.folder import Member, Rows, RunConfig, RunFolder, RunState, Trial, environment, row_limit
 from fluxtrapolation.scenarios import Part, load_scenario
 from fluxtrapolation.schema import SELECTIONS, SITE, TIME, Y_PRED
 
@@ -40,6 +40,12 @@ class _Taken:
 
     def chosen(self, selection: str) -> Trial:
         return self.trials[self.state.selection[selection]]
+
+    @property
+    def max_rows(self) -> int | None:
+        """The lowest limit on its train rows, its model's own included."""
+        limits = [row_limit(self.state.config, self.chosen(name)) for name in SELECTIONS]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 def make_ensemble(
@@ -91,7 +97,7 @@ def make_ensemble(
     folder.check(config, overwrite=overwrite)
     with folder.locked():
         state = folder.open(config, store=taken[0].state.store, overwrite=overwrite)
-        if not _is_whole(folder, state):
+        if not _is_whole(folder, state, taken):
             _write(folder, state, taken, shares)
     return folder.path
 
@@ -115,7 +121,7 @@ def average_members(
                 f"The ensemble {folder.path} averages {place.path}, which is gone. Keep the members' folders beside it."
             )
         found = place.state()
-        if found.config_hash != member.config_hash or found.status != "complete":
+        if found.config_hash != member.config_hash or found.status != "complete" or not _is_averaged(member, place):
             raise RunError(
                 f"The member {place.path} of {folder.path} is no longer the run that was averaged. "
                 "Make the ensemble again with --overwrite."
@@ -176,7 +182,7 @@ def _config(taken: Sequence[_Taken], name: str, weights: str) -> RunConfig:
     """The members' configuration where they agree; where not, what limits the comparison most."""
     configs = [one.state.config for one in taken]
     first = configs[0]
-    limits = [config.max_rows for config in configs if config.max_rows is not None]
+    limits = [one.max_rows for one in taken if one.max_rows is not None]
     profiles = {config.profile for config in configs}
     return RunConfig(
         scenario=first.scenario,
@@ -197,8 +203,17 @@ def _config(taken: Sequence[_Taken], name: str, weights: str) -> RunConfig:
     )
 
 
-def _is_whole(folder: RunFolder, state: RunState) -> bool:
-    return state.status == "complete" and all(folder.predictions_file(name).is_file() for name in SELECTIONS)
+def _is_whole(folder: RunFolder, state: RunState, taken: Sequence[_Taken]) -> bool:
+    """Whether the ensemble is there, and averages what its members predict now."""
+    if state.status != "complete" or not all(folder.predictions_file(name).is_file() for name in SELECTIONS):
+        return False
+    return all(_is_averaged(member, one.folder) for member, one in zip(state.members, taken, strict=True))
+
+
+def _is_averaged(member: Member, folder: RunFolder) -> bool:
+    """Whether the predictions of a member are those that were averaged: a time limit may give others next time."""
+    files = {name: folder.predictions_file(name) for name in SELECTIONS}
+    return all(file.is_file() and sha256_of(file) == member.predictions[name] for name, file in files.items())
 
 
 def _write(folder: RunFolder, state: RunState, taken: Sequence[_Taken], shares: dict[str, list[float]]) -> None:
@@ -210,19 +225,17 @@ def _write(folder: RunFolder, state: RunState, taken: Sequence[_Taken], shares: 
         for one, held in zip(taken, hashes, strict=True):
             held[selection] = sha256_of(one.folder.predictions_file(selection))
         frame = _average(taken, selection, shares[selection])
-        identity = identity_of(state.config, selection, params)
-        Predictions(frame, identity).write(folder.predictions_file(selection))
         chosen = [one.chosen(selection) for one in taken]
-        folder.write_trial(
-            Trial(
-                number=number,
-                params=params,
-                status="ok",
-                fit_seconds=sum(trial.fit_seconds for trial in chosen),
-                predict_seconds=sum(trial.predict_seconds for trial in chosen),
-                train_rows=min(trial.train_rows for trial in chosen),
-            )
+        trial = Trial(
+            number=number,
+            params=params,
+            status="ok",
+            fit_seconds=sum(trial.fit_seconds for trial in chosen),
+            predict_seconds=sum(trial.predict_seconds for trial in chosen),
+            train_rows=min(trial.train_rows for trial in chosen),
         )
+        Predictions(frame, identity_of(state.config, selection, trial)).write(folder.predictions_file(selection))
+        folder.write_trial(trial)
     scenario = load_scenario(taken[0].folder.path / taken[0].state.scenario_file)
     scenario.write(folder.path / "scenario.yaml")
     rows = [one.state.rows for one in taken if one.state.rows is not None]
@@ -290,7 +303,7 @@ def _notes(taken: Sequence[_Taken]) -> list[str]:
     """What differs among the members, and what each of them has to say."""
     notes = []
     for what in ("profile", "max_rows", "seed", "time_limit", "max_time", "package_version"):
-        values = [getattr(one.state.config, what) for one in taken]
+        values = [one.max_rows if what == "max_rows" else getattr(one.state.config, what) for one in taken]
         if len(set(values)) > 1:
             listed = ", ".join(f"{one.folder.name} {value}" for one, value in zip(taken, values, strict=True))
             notes.append(f"the members differ in {what}: {listed}")

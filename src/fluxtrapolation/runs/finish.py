@@ -14,7 +14,7 @@ from fluxtrapolation import __version__
 from fluxtrapolation.evaluation.predictions import Identity, Predictions
 from fluxtrapolation.models import FluxModel, SequenceModel
 from fluxtrapolation.runs.cells import Cell, CellResult, load_model
-from fluxtrapolation.runs.folder import Rows, RunConfig, RunFolder, RunState
+from fluxtrapolation.runs.folder import Rows, RunConfig, RunFolder, RunState, Trial, row_limit
 from fluxtrapolation.runs.search import Search
 from fluxtrapolation.runs.trial import SearchFacts
 from fluxtrapolation.scenarios import Part
@@ -62,7 +62,7 @@ def predict_test(
             by_trial[chosen[strategy]],
             config=config,
             selection=strategy,
-            params=trials[chosen[strategy]].params,
+            trial=trials[chosen[strategy]],
         )
     return PredictFacts(
         rows=len(test),
@@ -108,15 +108,13 @@ def complete(
     return cell.result("complete", sum(seconds.values()), failed=failed)
 
 
-def write_predictions(
-    path: Path, part: Part, y_pred: Any, *, config: RunConfig, selection: str, params: dict[str, Any]
-) -> Path:
+def write_predictions(path: Path, part: Part, y_pred: Any, *, config: RunConfig, selection: str, trial: Trial) -> Path:
     """Write predictions for a part with their identity."""
-    return Predictions(part.to_frame(y_pred), identity_of(config, selection, params)).write(path)
+    return Predictions(part.to_frame(y_pred), identity_of(config, selection, trial)).write(path)
 
 
-def identity_of(config: RunConfig, selection: str, params: dict[str, Any]) -> Identity:
-    """Who made the predictions of a run."""
+def identity_of(config: RunConfig, selection: str, trial: Trial) -> Identity:
+    """Who made the predictions of a run: its configuration, and the trial that was chosen."""
     return Identity(
         scenario=config.scenario,
         target=config.target,
@@ -128,7 +126,7 @@ def identity_of(config: RunConfig, selection: str, params: dict[str, Any]) -> Id
         package_version=__version__,
         store_hash=config.store_hash,
         scenario_hash=config.scenario_hash,
-        config=params,
-        max_rows=config.max_rows,
+        config=trial.params,
+        max_rows=row_limit(config, trial),
         domain_kind=config.domain_kind,
     )

@@ -86,6 +86,8 @@ class Trial(_Strict):
     ``validation_rmse`` is the RMSE of each validation domain in the target's unit; ``strategies`` are its summaries:
     mean, max, and discrepancy (max minus min). All are null in a failed trial, whose ``error`` says why.
     ``train_rows`` are the rows whose error counts, after the limit, and ``train_sites`` the towers they come from.
+    Where the model itself takes fewer than it is given (it says so in ``report["rows"]``), ``train_rows`` are those it
+    took, and ``rows_given`` those it was given; otherwise ``rows_given`` is null.
     ``report`` and ``notes`` are the model's own words on the fit; ``peak_memory_mb`` is the process's most resident
     memory during the trial (10^6 bytes, the arrays of the split included), where the system tells it.
     ``asked`` is the draw as optuna made it, in the profile tpe, to go on from.
@@ -98,6 +100,7 @@ class Trial(_Strict):
     fit_seconds: float
     predict_seconds: float = 0.0
     train_rows: int
+    rows_given: int | None = None
     train_sites: int | None = None
     peak_memory_mb: float | None = None
     report: dict[str, Any] = Field(default_factory=dict)
@@ -109,6 +112,11 @@ class Trial(_Strict):
     @property
     def seconds(self) -> float:
         return self.fit_seconds + self.predict_seconds
+
+
+def row_limit(config: RunConfig, trial: Trial | None) -> int | None:
+    """The limit on train rows that rows of scores state: the run's, or the model's own where that was lower."""
+    return trial.train_rows if trial is not None and trial.rows_given is not None else config.max_rows
 
 
 class Rows(_Strict):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -17,12 +17,13 @@ from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import FluxtrapolationError, FluxtrapolationWarning, RunError
 from fluxtrapolation.evaluation import Predictions, Scores, evaluate
 from fluxtrapolation.evaluation.aggregate import aggregate
-from fluxtrapolation.runs.folder import RunFolder, RunState, find_runs
+from fluxtrapolation.runs.folder import RunFolder, RunState, find_runs, row_limit
 from fluxtrapolation.runs.predict import seasonal_cycle
 from fluxtrapolation.scenarios import load_scenario, scenario_names, site_roles
 from fluxtrapolation.schema import SELECTIONS
 
 Progress = Callable[[str, int, int], None]
+_UNFINISHED: Final = "the run has not ended: it is under way, or was interrupted (the same command then goes on)"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[st
             chosen = trials.get(number) if number is not None else None
             params = chosen.params if chosen is not None else {}
             peaks = [trial.peak_memory_mb for trial in trials.values() if trial.peak_memory_mb is not None]
-            reason = state.error or (f"the run is {state.status}" if state.status != "complete" else None)
+            reason = state.error or (_UNFINISHED if state.status != "complete" else None)
             rows.append(
                 {
                     "target": config.target,
@@ -144,10 +145,10 @@ def _costs(states: Sequence[tuple[RunFolder, RunState]], selections: Sequence[st
                     "model": config.model,
                     "selection": selection,
                     "profile": config.profile,
-                    "train_rows": state.rows.train if state.rows else None,
+                    "train_rows": chosen.train_rows if chosen is not None else None,
                     "validation_rows": state.rows.validation if state.rows else None,
                     "test_rows": state.rows.test if state.rows else None,
-                    "max_rows": config.max_rows,
+                    "max_rows": row_limit(config, chosen),
                     "seconds": sum(state.seconds.values()) if state.seconds else None,
                     "fit_seconds": round(chosen.fit_seconds, 2) if chosen is not None else None,
                     "peak_memory_mb": max(peaks, default=None),
@@ -175,9 +176,10 @@ def _shown_path(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def _command(folder: RunFolder, state: RunState, place: str | Path) -> str:
-    """The command that makes a run again."""
+def _command(folder: RunFolder, state: RunState) -> str:
+    """The command that makes a run again, in the folder where it lies."""
     config = state.config
+    place = _shown_path(str(folder.path.parent))
     if state.members:
         members = " ".join(_shown_path(os.path.normpath(folder.path / one.path)) for one in state.members)
         words = [
@@ -188,11 +190,13 @@ def _command(folder: RunFolder, state: RunState, place: str | Path) -> str:
         ]
         return " ".join(word for word in words if word)
     named = config.scenario in scenario_names()
+    # One configuration is all there is of a model without hyper-parameters; of another it is a choice to repeat.
+    searched = config.n_configurations > 1 or any(trial.params for trial in folder.trials().values())
     words = [
         f"fluxtrapolation train --store {_shown_path(state.store)}",
         f"--scenario {config.scenario if named else folder.path / state.scenario_file}",
         f"--target {config.target} --model {config.model_source or config.model} --profile {config.profile}",
-        f"--configurations {config.n_configurations}" if config.n_configurations > 1 else "",
+        f"--configurations {config.n_configurations}" if searched else "",
         f"--max-rows {config.max_rows}" if config.max_rows is not None else "",
         f"--time-limit {config.time_limit:g}" if config.time_limit is not None else "",
         f"--max-time {config.max_time:g}" if config.max_time is not None else "",
@@ -205,7 +209,7 @@ def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | P
     from fluxtrapolation.data.manifest import utc_now
 
     first = states[0][1]
-    commands = [_command(folder, state, places[0]) for folder, state in states]
+    commands = [_command(folder, state) for folder, state in states]
     # What a scenario lacks in the store is the same for all its runs: told once.
     notes = {
         f"{state.config.scenario if note.startswith('the store lacks') else folder.name}: {note}"
@@ -214,7 +218,7 @@ def _meta(states: Sequence[tuple[RunFolder, RunState]], places: Sequence[str | P
     }
     return {
         "created": f"{utc_now():%Y-%m-%d %H:%M} UTC",
-        "commands": [*dict.fromkeys(commands), f"fluxtrapolation report {places[0]} --out report/"],
+        "commands": [*dict.fromkeys(commands), f"fluxtrapolation report {' '.join(map(str, places))} --out report/"],
         "versions": dict(first.environment) | {"fluxtrapolation": __version__},
         "hashes": {f"store {_shown_path(state.store)}": state.config.store_hash for _, state in states}
         | {f"scenario {state.config.scenario}": state.config.scenario_hash for _, state in states},

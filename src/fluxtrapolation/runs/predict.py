@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fluxtrapolation.data.store import Store
 from fluxtrapolation.errors import FluxtrapolationWarning, RunError, did_you_mean, examples
-from fluxtrapolation.runs.cells import load_model, spec_of_run
+from fluxtrapolation.runs.cells import load_model, names_code, spec_of_run
 from fluxtrapolation.runs.ensemble import average_members
 from fluxtrapolation.runs.finish import counted, predict_rows, write_predictions
 from fluxtrapolation.runs.folder import RunFolder, RunState
@@ -27,6 +27,7 @@ def predict_run(
     out: str | Path,
     selection: str = "mean",
     part: str = "test",
+    trust_model: bool = False,
 ) -> Path:
     """Predict a part of the run's scenario on a store with the run's chosen model.
 
@@ -40,6 +41,9 @@ def predict_run(
         Parquet file of predictions, with identity.
     selection : {'mean', 'max', 'discrepancy'}
     part : {'test', 'validation', 'train'}
+    trust_model : bool
+        Run the code of a model that is not registered: ``run.json`` names its file or package, and a run folder may
+        come from anybody. A file is run only if it still has the run's sha256.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def predict_run(
     Raises
     ------
     RunError
-        If the run is not complete, or the selection or part is unknown.
+        If the run is not complete, the selection or part is unknown, or the model is not registered and not trusted.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     state = folder.state()
@@ -64,14 +68,14 @@ def predict_run(
     opened = Store.of(store)
     _tell_unseen_classes(opened, state)
     name: PartName = next(n for n in PART_NAMES if n == part)
-    rows, predicted = _predict_part(folder, state, opened, selection, name)
+    rows, predicted = _predict_part(folder, state, opened, selection, name, trust_model)
     return write_predictions(
         Path(out),
         rows,
         predicted,
         config=state.config.model_copy(update={"store_hash": opened.data_hash}),
         selection=selection,
-        params=folder.trials()[state.selection[selection]].params,
+        trial=folder.trials()[state.selection[selection]],
     )
 
 
@@ -88,14 +92,20 @@ def _tell_unseen_classes(store: Store, state: RunState) -> None:
 
 
 def _predict_part(
-    folder: RunFolder, state: RunState, store: Store, selection: str, part: PartName
+    folder: RunFolder, state: RunState, store: Store, selection: str, part: PartName, trusted: bool
 ) -> tuple[Part, NDArray[np.float32]]:
     """Predict the rows of a part: the same rows, in the same order, for every model."""
     if state.members:
         return average_members(
-            folder, state, selection, lambda one, of_one: _predict_part(one, of_one, store, selection, part)
+            folder, state, selection, lambda one, of_one: _predict_part(one, of_one, store, selection, part, trusted)
         )
     config = state.config
+    if names_code(config) and not trusted:
+        raise RunError(
+            f"The model {config.model} of the run {folder.path} is not a registered one. To predict with it is to run "
+            f"the code of {config.model_source}. If you trust that, and this run, say --trust-model "
+            "(in Python trust_model=True)."
+        )
     split = make_split(
         store,
         load_scenario(folder.path / state.scenario_file),

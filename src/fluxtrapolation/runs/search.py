@@ -33,7 +33,9 @@ class Search:
         self._folder, self._config, self._jobs = folder, config, jobs
         self._proposals = proposals(profile_of(config.profile), spec, config.n_configurations, seed=config.seed)
         self.trials = folder.trials()
-        self._todo = [n for n in range(len(self._proposals)) if n not in self.trials or not self._usable(n)]
+        todo = [n for n in range(len(self._proposals)) if n not in self.trials or not self._usable(n)]
+        # First the chosen models that are gone: they are repeated even when time is up.
+        self._todo = sorted(todo, key=lambda n: (n not in self.trials, n))
         self.kept = [trial for number, trial in self.trials.items() if number not in self._todo]
         self._running: dict[int, Proposal] = {}
         self._spent = sum(trial.seconds for trial in self.kept) / at_once
@@ -43,6 +45,11 @@ class Search:
     @property
     def total(self) -> int:
         return len(self._proposals)
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the trials took which were on record at the start; those of an interrupted one are lost."""
+        return self._spent
 
     @property
     def is_done(self) -> bool:
@@ -76,7 +83,13 @@ class Search:
         self._running.pop(trial.number, None)
         self.trials[trial.number] = trial
         self._folder.write_trial(trial)
-        self._drop_beaten()
+        chosen = set(best_trials(self.trials).values()) if self._any_good() else set()
+        gone = [number for number in sorted(chosen) if not self._has_model(number)]
+        if gone:
+            # A repeated trial came out worse (a time limit), and the one that is best now was dropped long ago.
+            self._todo = [*(number for number in gone if number not in {*self._todo, *self._running}), *self._todo]
+        else:
+            self._drop(set(self.trials) - chosen)
 
     def best(self) -> dict[str, int]:
         """Number of the best trial by strategy; see :func:`best_trials`."""
@@ -85,7 +98,11 @@ class Search:
     def notes(self) -> list[str]:
         """What a reader of the run must know of its search."""
         tried = [trial for _, trial in sorted(self.trials.items())]
-        notes = [f"configuration {trial.number} failed: {trial.error}" for trial in tried if trial.status == "failed"]
+        # Counted from 1, as on the way.
+        notes = [f"configuration {one.number + 1} failed: {one.error}" for one in tried if one.status == "failed"]
+        cut = [str(trial.number + 1) for trial in tried if trial.report.get("stopped") == "time_limit"]
+        if cut:
+            notes.append(f"a time limit ended the fit of {len(cut)} of {len(tried)} configurations: {', '.join(cut)}")
         if self.out_of_time:
             notes.append(
                 f"time was up after {len(tried)} of {self.total} configurations "
@@ -107,12 +124,14 @@ class Search:
             return False
         if number not in best_trials(self.trials).values():
             return True
+        return self._has_model(number)
+
+    def _any_good(self) -> bool:
+        return any(trial.status == "ok" for trial in self.trials.values())
+
+    def _has_model(self, number: int) -> bool:
         return (self._folder.model_folder(number) / "model.json").is_file()
 
-    def _drop_beaten(self) -> None:
-        if not any(trial.status == "ok" for trial in self.trials.values()):
-            return
-        chosen = set(best_trials(self.trials).values())
-        for number in self.trials:
-            if number not in chosen:
-                shutil.rmtree(self._folder.model_folder(number), ignore_errors=True)
+    def _drop(self, beaten: set[int]) -> None:
+        for number in beaten:
+            shutil.rmtree(self._folder.model_folder(number), ignore_errors=True)

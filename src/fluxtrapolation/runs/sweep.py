@@ -278,7 +278,10 @@ def measured_rates(places: Iterable[Path]) -> dict[str, float]:
             except RunError:
                 continue  # none yet
         for folder in folders:
-            trials.setdefault(folder.state().config.model, []).extend(folder.trials().values())
+            try:
+                trials.setdefault(folder.state().config.model, []).extend(folder.trials().values())
+            except RunError:
+                continue  # a run of somebody else's that cannot be read: no reason not to plan
     found = {}
     for model, all_of_it in trials.items():
         good = [trial for trial in all_of_it if trial.status == "ok" and trial.train_rows and trial.seconds > 0]

@@ -132,7 +132,7 @@ class _Group:
 
     def train(self) -> dict[Cell, CellResult]:
         """Search every cell, then predict; the test part is read only after every search has ended."""
-        results = {cell: cell.result("already complete", 0.0) for cell in self.cells if cell.is_complete()}
+        results = {cell: cell.already_complete() for cell in self.cells if cell.is_complete()}
         for result in results.values():
             self.listener.cell_ended(result)
         todo = [cell for cell in self.cells if cell not in results]
@@ -177,7 +177,7 @@ class _Group:
             except FluxtrapolationError as error:
                 self._ended(results, cell, cell.failed(state, str(error), time.perf_counter() - begin))
                 continue
-            found[cell] = _Found(state, search, rows.facts, time.perf_counter() - begin)
+            found[cell] = _Found(state, search, rows.facts, search.spent + time.perf_counter() - begin)
         return found
 
     def _search_cell(self, cell: Cell, rows: SearchRows) -> Search:

@@ -139,7 +139,8 @@ def best_trials(trials: Mapping[int, Trial]) -> dict[str, int]:
     good = [trial for _, trial in sorted(trials.items()) if trial.status == "ok"]
     if not good:
         first = next(iter(trials.values())).error if trials else "none was tried"
-        raise RunError(f"All {len(trials)} configurations failed; the first: {first}")
+        told = f"All {len(trials)} configurations failed; the first" if len(trials) > 1 else "The configuration failed"
+        raise RunError(f"{told}: {first}")
     return {name: min(good, key=lambda trial: trial.strategies[name]).number for name in SELECTIONS}
 
 
@@ -190,12 +191,14 @@ def run_trial(folder: RunFolder, spec: ModelSpec, task: TrialTask, rows: SearchR
         raise  # a disk that cannot take the model is no fault of the configuration
     except Exception as error:  # noqa: BLE001 (a model of somebody else's may not know how to be saved)
         return _failed(about, error, time.perf_counter() - begin, n_rows, memory)
+    used = _rows_used(model.report_, n_rows)
     return Trial(
         **about,
         status="ok",
         fit_seconds=fitted - begin,
         predict_seconds=ended - fitted,
-        train_rows=n_rows,
+        train_rows=used,
+        rows_given=n_rows if used < n_rows else None,
         train_sites=n_sites,
         peak_memory_mb=memory.megabytes(),
         report=model.report_,
@@ -203,6 +206,12 @@ def run_trial(folder: RunFolder, spec: ModelSpec, task: TrialTask, rows: SearchR
         validation_rmse=rmse,
         strategies=strategies(np.asarray(list(rmse.values()))),
     )
+
+
+def _rows_used(report: Mapping[str, Any], given: int) -> int:
+    """The rows that the model took of those it was given, by its own report; all, where it does not say."""
+    said = report.get("rows")
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 < said < given else given
 
 
 def _failed(about: Mapping[str, Any], error: Exception, seconds: float, rows: int, memory: PeakMemory) -> Trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from fluxtrapolation.runs.trial import SearchFacts, SearchRows, TrialTask, run_t
 from fluxtrapolation.scenarios import Split, load_scenario, make_split
 from fluxtrapolation.scenarios.scenario import PartName
 
+QUIET: Final = __name__
+"""What Dask imports in a worker of ours as it starts; see :func:`dask_setup`."""
 SHARED: Final = "Workers must see the store and the run folders under the same path (a shared file system)."
 
 
@@ -42,6 +45,12 @@ class Place:
 
 _held: tuple[tuple[str, str, str, bool, bool], SearchRows] | None = None
 _reading = threading.Lock()
+
+
+def dask_setup(worker: Any) -> None:  # noqa: ARG001 (Dask gives it)
+    """Called by Dask in each worker of this machine: Ctrl-C is for the process that started them, which ends them."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_place(place: Place) -> RunFolder:
@@ -71,14 +80,18 @@ def _read(place: Place, parts: Sequence[PartName]) -> Split:
 
 def work_on_trial(place: Place, task: TrialTask) -> tuple[Trial, SearchFacts]:
     """Run one trial on a worker; the rows of the last cell are kept for the next trial."""
+    folder, rows = _open_place(place), _search_rows(place)
+    return run_trial(folder, spec_of_run(place.config), task, rows), rows.facts
+
+
+def _search_rows(place: Place) -> SearchRows:
+    """Train and validation rows of a cell: those held, if they are its own."""
     global _held
-    folder = _open_place(place)
     with _reading:
         if _held is None or _held[0] != place.rows:
             _held = None  # the old arrays go before the new ones come
             _held = (place.rows, SearchRows(_read(place, ("train", "validation"))))
-        rows = _held[1]
-    return run_trial(folder, spec_of_run(place.config), task, rows), rows.facts
+        return _held[1]
 
 
 def work_on_test(place: Place, chosen: dict[str, int], need_facts: bool) -> tuple[PredictFacts, SearchFacts | None]:
@@ -92,7 +105,7 @@ def work_on_test(place: Place, chosen: dict[str, int], need_facts: bool) -> tupl
     if not need_facts:
         return tested, None
     del split
-    return tested, SearchRows(_read(place, ("train", "validation"))).facts
+    return tested, _search_rows(place).facts
 
 
 def look_around(paths: list[str]) -> dict[str, Any]:
