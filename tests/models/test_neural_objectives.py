@@ -85,6 +85,14 @@ def test_blocks_hold_rows_of_distinct_domains() -> None:
     assert len(rows.blocks(50, 3, np.random.default_rng(0)).domain) == 9
 
 
+def test_every_domain_has_its_turn() -> None:
+    rows = resident(500, np.random.default_rng(1).integers(0, 20, 500))
+    generator = np.random.default_rng(2)
+    seen = np.concatenate([rows.block_rows(5, 2, generator)[1].numpy() for _ in range(40)])
+    assert np.array_equal(np.bincount(seen), np.full(20, 10))
+    assert not np.array_equal(seen[:20], seen[20:40])
+
+
 def test_group_dro_follows_its_definition() -> None:
     step, n_domains = 0.7, 5
     objective = GroupDRO(step)

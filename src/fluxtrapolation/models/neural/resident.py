@@ -55,6 +55,7 @@ class Resident:
         counts = np.bincount(codes, minlength=len(labels))
         self._by_domain = np.argsort(self._codes, kind="stable")
         self._count, self._begin = counts, np.cumsum(counts) - counts
+        self._deck = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -90,16 +91,29 @@ class Resident:
         return np.asarray(grouped[mixed[np.argsort(cell[mixed], kind="stable")]])
 
     def blocks(self, n_domains: int, n_rows: int, generator: np.random.Generator) -> Blocks:
-        """Draw ``n_domains`` domains without, and ``n_rows`` rows of each with replacement; time does not depend on the
-        number of domains there are."""
+        """Draw domains and rows of each (see :meth:`block_rows`) and gather them."""
+        rows, domain = self.block_rows(n_domains, n_rows, generator)
+        flat = rows.flatten()
+        return Blocks(
+            self.X.index_select(0, flat).view(*rows.shape, -1), self.y.index_select(0, flat).view(rows.shape), domain
+        )
+
+    def block_rows(self, n_domains: int, n_rows: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ``n_domains`` domains without, and ``n_rows`` rows of each with replacement.
+
+        Domains are dealt from a shuffled deck, so each has its turn before any comes again; and a draw takes the same
+        time with 10 and with 1000 domains.
+
+        Returns
+        -------
+        rows : Tensor of int64, shape (domains, rows)
+        domain : Tensor of int64, shape (domains,)
+            Codes of the domains.
+        """
         k = min(n_domains, self.n_domains)
-        chosen = generator.choice(self.n_domains, size=k, replace=False, shuffle=False) if k < self.n_domains else None
-        chosen = np.arange(self.n_domains) if chosen is None else chosen
+        if len(self._deck) < k:
+            self._deck = generator.permutation(self.n_domains)
+        chosen, self._deck = self._deck[:k], self._deck[k:]
         within = (generator.random((k, n_rows)) * self._count[chosen, None]).astype(np.int64)
         rows = torch.from_numpy(self._by_domain[self._begin[chosen, None] + within]).to(self.device)
-        flat = rows.reshape(-1)
-        return Blocks(
-            self.X.index_select(0, flat).view(k, n_rows, -1),
-            self.y.index_select(0, flat).view(k, n_rows),
-            torch.from_numpy(chosen).to(self.device),
-        )
+        return rows, torch.from_numpy(chosen).to(self.device)

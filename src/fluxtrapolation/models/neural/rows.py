@@ -60,18 +60,17 @@ class RowTask:
         return loss.detach()
 
     def _loss(self, rows: Tensor, generator: np.random.Generator) -> Tensor:
-        X, y = self.train.X.index_select(0, rows), self.train.y.index_select(0, rows)
         k = self.objective.sampled_domains
         if k == 0:
-            features = self.network.features(X)
-            return self._risk(self.network.head(features), y, rows)
+            features = self.network.features(self.train.X.index_select(0, rows))
+            return self._risk(self.network.head(features), self.train.y.index_select(0, rows), rows)
         # One pass through the network for batch and blocks: two small ones cost more.
-        block = self.train.blocks(k, self.block_rows, generator)
-        flat = block.X.flatten(0, 1)
-        features, of_block = self.network.features(torch.cat([X, flat])).split([len(X), len(flat)])
-        shape = block.y.shape
-        predicted = self.network.head(of_block).view(shape)
-        out = BlockOutput(of_block.view(*shape, -1), predicted, block.y, block.domain)
+        drawn, domain = self.train.block_rows(k, self.block_rows, generator)
+        both, sizes = torch.cat([rows, drawn.flatten()]), [len(rows), drawn.numel()]
+        features, of_block = self.network.features(self.train.X.index_select(0, both)).split(sizes)
+        y, y_block = self.train.y.index_select(0, both).split(sizes)
+        predicted = self.network.head(of_block).view(drawn.shape)
+        out = BlockOutput(of_block.view(*drawn.shape, -1), predicted, y_block.view(drawn.shape), domain)
         return self._risk(self.network.head(features), y, rows) + self.objective.penalty(out, features=features)
 
     def _risk(self, predicted: Tensor, y: Tensor, rows: Tensor) -> Tensor:
