@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +205,21 @@ def test_a_penalised_regressor_keeps_its_weight(tmp_path: Path) -> None:
     again = Mine.load(model.save(tmp_path / "m"))
     assert again.get_params() == model.get_params()
     assert again.report_["penalty"] == model.report_["penalty"]
+
+
+@pytest.mark.parametrize("library", ["torch", "safetensors"])
+def test_a_missing_library_is_told_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModelError, match=rf"mlp needs {library}, which is not installed: .*fluxtrapolation\[deep\]"):
+        model_spec("mlp").build()
+
+
+def test_hyper_parameters_without_names_are_refused() -> None:
+    class Loose(FluxModel):
+        name = "loose"
+
+        def __init__(self, **more: float) -> None:
+            self.more = more
+
+    with pytest.raises(ModelError, match=r"Loose.__init__ takes 'more' without names. Write each hyper-parameter"):
+        Loose().get_params()

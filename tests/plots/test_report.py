@@ -552,3 +552,15 @@ def test_several_seeds_of_a_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"several seeds, such as .* with 0, 1"):
         write_report(tmp_path / "out", title="Seeds", scores=both)
     assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_the_head_says_which_models_had_which_row_limit() -> None:
+    from fluxtrapolation.plots.report.page import _profiles
+
+    rows = [("paper", None, "lr"), ("paper", None, "xgb"), ("paper", 200_000, "maxrm-mse"), ("paper", None, "lr")]
+    frame = pl.DataFrame(rows, schema={"profile": pl.String, "max_rows": pl.Int64, "model": pl.String}, orient="row")
+    texts = _profiles(frame)
+    assert len(texts) == 2
+    assert "paper: lr, xgb" in texts
+    assert [text for text in texts if text.startswith("paper (at most") and text.endswith(": maxrm-mse")]
+    assert _profiles(frame.filter(pl.col("max_rows").is_null())) == ["paper"]

@@ -218,7 +218,14 @@ class FluxModel:
 
 
 def _param_names(cls: type) -> list[str]:
-    return list(inspect.signature(cls).parameters)
+    parameters = inspect.signature(cls).parameters
+    loose = [name for name, one in parameters.items() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    if loose:
+        raise ModelError(
+            f"{cls.__name__}.__init__ takes {loose[0]!r} without names. Write each hyper-parameter as an argument with "
+            "a default, kept under its own name, so that a run can record it."
+        )
+    return list(parameters)
 
 
 def _check(X: ArrayLike, names: Sequence[str] | None, model: str) -> NDArray[np.float32]:

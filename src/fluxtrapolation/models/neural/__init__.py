@@ -57,7 +57,8 @@ def _factory(name: str, module: str = "zoo") -> Any:
     def load() -> type[FluxModel]:
         from importlib import import_module
 
-        import torch  # noqa: F401 (a missing library is told by its name)
+        import safetensors  # noqa: F401 (needed to save; told by its name before anything is trained)
+        import torch  # noqa: F401
 
         found: type[FluxModel] = getattr(import_module(f"fluxtrapolation.models.neural.{module}"), name)
         return found

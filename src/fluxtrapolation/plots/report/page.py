@@ -228,12 +228,14 @@ def _one_selection(board: Board) -> str:
 
 
 def _profiles(scores: pl.DataFrame) -> list[str]:
-    """Profiles in the scores, each with its limit of train rows where one was set."""
-    found = scores.select("profile", "max_rows").drop_nulls("profile").unique().sort("profile", "max_rows")
-    return [
-        f"{profile} (at most {labels.count(int(rows))} train rows)" if rows is not None else str(profile)
-        for profile, rows in found.iter_rows()
-    ]
+    """Profiles in the scores, each with its limit of train rows where one was set; by model where they differ."""
+    known = scores.select("profile", "max_rows", "model").drop_nulls("profile").unique(maintain_order=True)
+    found = known.group_by("profile", "max_rows").agg(pl.col("model").unique().sort()).sort("profile", "max_rows")
+    texts = []
+    for profile, rows, models in found.iter_rows():
+        text = f"{profile} (at most {labels.count(int(rows))} train rows)" if rows is not None else str(profile)
+        texts.append(f"{text}: {', '.join(models)}" if found.height > 1 else text)
+    return texts
 
 
 def _counts(scores: pl.DataFrame, board: Board, split_sites: pl.DataFrame | None) -> dict[str, Any]:
