@@ -30,6 +30,8 @@ FULL = (
     ("models_linear.py",),
     ("models_trees.py",),
     ("models_maxrm.py",),
+    ("shift.py",),
+    ("shift_applicability.py",),
 )
 QUICK = (
     ("import_time.py", "--repeats", "1"),
@@ -45,6 +47,8 @@ QUICK = (
     ("models_linear.py", "--repeats", "1"),
     ("models_trees.py", "--rows", "50000", "--repeats", "1"),
     ("models_maxrm.py", "--rows", "10000", "--trees", "10"),
+    ("shift.py", "--quick"),
+    ("shift_applicability.py", "--quick"),
 )
 
 

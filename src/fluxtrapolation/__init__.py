@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fluxtrapolation import shift
     from fluxtrapolation.api import Predictions, Scores, compare, evaluate, model, open_store, rank, scenario, split
 
 __all__ = [
@@ -31,6 +32,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Names load on first use, so that `import fluxtrapolation` stays instant.
+    if name == "shift":
+        from importlib import import_module
+
+        return import_module("fluxtrapolation.shift")
     if name in __all__:
         from fluxtrapolation import api
 
@@ -39,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "shift"])

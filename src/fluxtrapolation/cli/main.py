@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxtrapolation import __version__
-from fluxtrapolation.cli import data, ensemble, evaluate, rank, report, scenario, sweep, train
+from fluxtrapolation.cli import data, ensemble, evaluate, rank, report, scenario, shift, sweep, train
 from fluxtrapolation.cli.console import ReaderGone, say, warnings_as_notes
 from fluxtrapolation.cli.doctor import doctor
 from fluxtrapolation.errors import FluxtrapolationError
@@ -47,6 +47,7 @@ app.command("table")(evaluate.table)
 app.command("compare")(rank.compare)
 app.command("rank")(rank.rank)
 app.command("report")(report.report)
+app.command("shift")(shift.shift)
 app.command("models")(train.models)
 app.command("doctor")(doctor)
 

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-import polars as pl
 
 from fluxtrapolation import __version__
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import ScenarioError, did_you_mean, examples
-from fluxtrapolation.scenarios.scenario import NAME_PATTERN, Scenario, Years, YearSplit
-from fluxtrapolation.schema import QC, TIME
+from fluxtrapolation.errors import ScenarioError, did_you_mean
+from fluxtrapolation.scenarios.design_options import Choice, DesignOptions, check_options, rows_word
+from fluxtrapolation.scenarios.design_rules import at_random, by_biome, by_cluster, by_continent_rule, on_axis
+from fluxtrapolation.scenarios.design_years import by_years
+from fluxtrapolation.scenarios.neighbours import (
+    NEIGHBOUR_CORRELATION,
+    NEIGHBOUR_KM,
+    Excluded,
+    closest_pair,
+    places_of,
+    too_near,
+)
+from fluxtrapolation.scenarios.scenario import NAME_PATTERN, Scenario
 
-Rule = Literal["years", "random", "temperature"]
+_RULES: Mapping[str, Callable[[Store, DesignOptions], Choice]] = {
+    "random": at_random,
+    "temperature": partial(on_axis, rule="temperature"),
+    "aridity": partial(on_axis, rule="aridity"),
+    "latitude": partial(on_axis, rule="latitude"),
+    "biome": by_biome,
+    "continent": by_continent_rule,
+    "cluster": by_cluster,
+}
 
 
-@dataclass(frozen=True)
-class DesignOptions:
-    """What a rule needs: numbers of held-out towers and a seed, or the years of each part."""
-
-    n_test: int = 40
-    n_validation: int = 20
-    seed: int = 1
-    train_years: str | None = None
-    validation_years: str | None = None
-    test_years: str | None = None
+def rule_names() -> tuple[str, ...]:
+    """Names of the rules."""
+    return ("years", *_RULES)
 
 
 def design(store: Store, rule: str, *, name: str, options: DesignOptions | None = None) -> Scenario:
@@ -42,27 +53,196 @@ def design(store: Store, rule: str, *, name: str, options: DesignOptions | None 
     random
         ``n_test`` and ``n_validation`` towers drawn without replacement.
     temperature
-        The ``n_test`` warmest towers by mean air temperature over their hours in the store; ``n_validation`` towers
-        drawn from the rest.
+        The ``n_test`` warmest (or coldest) towers by mean air temperature over their hours in the store.
+    aridity
+        The driest (or wettest) by de Martonne's index; towers without precipitation, or too cold for the index, stay in
+        train and are listed in ``made_from``.
+    latitude
+        The towers furthest from (or nearest to) the equator.
+    biome, continent
+        Whole IGBP classes, or continents by coordinates: those named, or drawn until the number of towers is as near to
+        ``n_test`` as whole groups come.
+    cluster
+        Whole k-means clusters of climate, from one that is drawn to those next to it.
 
-    Towers without a single measured hour are never held out.
+    Validation towers are drawn from the rest, or chosen by the same rule. Towers without a single measured hour are
+    never held out. Train towers too near to a held-out one are left out where that is asked for.
 
     Raises
     ------
     ScenarioError
-        If the rule is unknown, its options are missing, or the store has too few towers.
+        If the rule is unknown, its options are missing or do not belong to it, or the store has too few towers.
     """
-    if rule not in _RULES:
-        raise ScenarioError(f"There is no rule {rule!r}.{did_you_mean(rule, _RULES)} Known: {', '.join(_RULES)}.")
+    check_rule(rule)
+    check_name(name)
+    given = options or DesignOptions()
+    check_options(rule, given)
+    if rule == "years":
+        return by_years(store, name, given, made_from=partial(_made_from, store, "years"), source=_source(store))
+    return held_out(store, name, rule, _RULES[rule](store, given), given)
+
+
+def design_draws(
+    store: Store, rule: str, *, name: str, draws: int, options: DesignOptions | None = None
+) -> list[Scenario]:
+    """Draw a rule several times: ``name-1``, ``name-2``, ... with the seeds ``seed``, ``seed + 1``, ...
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`design`; and if two draws are the same, because nothing in the rule is drawn.
+    """
+    if draws < 1:
+        raise ScenarioError(f"--draws must be at least 1 (given {draws}).")
+    given = options or DesignOptions()
+    made = [
+        design(store, rule, name=f"{name}-{i + 1}", options=replace(given, seed=given.seed + i)) for i in range(draws)
+    ]
+    seen: dict[object, str] = {}
+    for one in made:
+        key = (one.train, one.validation, one.test, one.sites)
+        if key in seen:
+            raise ScenarioError(
+                f"The draws {seen[key]} and {one.name} hold the same towers: "
+                + (
+                    "so few ways to draw there are. Ask for fewer --draws."
+                    if rule in ("random", "biome", "continent", "cluster") and not (given.classes or given.continents)
+                    else f"the test of '{rule}' is not drawn, nor is its validation. Draw the validation "
+                    "(--validation random), or use the rule random."
+                )
+            )
+        seen[key] = one.name
+    return made
+
+
+def check_rule(rule: str) -> None:
+    """Refuse an unknown rule."""
+    if rule not in rule_names():
+        raise ScenarioError(
+            f"There is no rule {rule!r}.{did_you_mean(rule, rule_names())} Known: {', '.join(rule_names())}."
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a scenario."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise ScenarioError(
             f"{name!r} cannot be the name of a scenario: it becomes part of folder names. "
             "Use letters, digits, '.', '_' and '-' (--name, or another name for the file)."
         )
-    given = options or DesignOptions()
-    if given.seed < 0:
-        raise ScenarioError(f"The seed must not be negative ({given.seed}).")
-    return _RULES[rule](store, name, given)
+
+
+def held_out(store: Store, name: str, rule: str, choice: Choice, options: DesignOptions) -> Scenario:
+    """The scenario of a choice: validation chosen, near train towers left out, sizes counted."""
+    validation, words = _validation(store, choice, options)
+    taken = {*choice.test, *validation}
+    train = [site for site in store.site_ids if site not in taken]
+    text = choice.text.replace("{validation}", words)
+    if rule == "random" and options.validation == "same-rule":
+        text += "; validation drawn by the same rule"
+    return pinned(
+        store, name, rule, f"{text}; one domain is a tower", (train, validation, choice.test), choice, options
+    )
+
+
+def pinned(
+    store: Store,
+    name: str,
+    rule: str,
+    text: str,
+    parts: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    choice: Choice,
+    options: DesignOptions,
+) -> Scenario:
+    """Write down train, validation and test towers, less the train towers too near to the others."""
+    train, validation, test = parts
+    far = options.min_distance
+    excluded: list[Excluded] = []
+    if far is not None or options.exclude_neighbours:
+        excluded = too_near(store, train, [*test, *validation], min_distance=far, neighbours=options.exclude_neighbours)
+        text += f"; {_exclusion(options)} left out of train ({len(excluded)})"
+    lost = {one.site_id for one in excluded}
+    kept = [site for site in train if site not in lost]
+    if not any(store.record(site).measured_hours for site in kept):
+        raise ScenarioError(
+            f"Leaving out {_exclusion(options)} takes all {len(train)} train towers away (for example "
+            f"{excluded[0].words()}). Choose a smaller --min-distance, or hold out fewer towers."
+            if excluded
+            else f"No tower with measured {rows_word(store)} is left for train. Hold out fewer towers."
+        )
+    never = [site for site in store.site_ids if store.record(site).measured_hours == 0]
+    extra: dict[str, Any] = dict(choice.facts)
+    if options.validation != "random":
+        extra["validation"] = options.validation
+    if never:
+        extra["never_held_out"] = never
+    if choice.left_in_train:
+        extra["left_in_train"] = choice.left_in_train
+    if far is not None:
+        extra["min_distance_km"] = float(far)
+    if options.exclude_neighbours:
+        extra["neighbours"] = {"km": NEIGHBOUR_KM, "correlation": NEIGHBOUR_CORRELATION}
+    if far is not None or options.exclude_neighbours:
+        extra["excluded"] = [one.words() for one in excluded]
+    near = closest_pair(places_of(store, kept), places_of(store, test))
+    if near is not None:
+        extra["closest"] = {"train": near[0], "test": near[1], "km": round(near[2], 3)}
+    asked = {} if options.classes or options.continents else {"n_test": options.n_test}
+    return Scenario(
+        name=name,
+        kind="sites",
+        domain="site",
+        rule=text,
+        source=_source(store),
+        train=tuple(kept),
+        validation=tuple(sorted(validation)),
+        test=tuple(sorted(test)),
+        made_from=_made_from(
+            store,
+            rule,
+            **asked,
+            n_validation=options.n_validation,
+            seed=options.seed,
+            **extra,
+            sizes={
+                part: _size(store, sites)
+                for part, sites in zip(("train", "validation", "test"), (kept, validation, test), strict=True)
+            },
+        ),
+    )
+
+
+def _validation(store: Store, choice: Choice, options: DesignOptions) -> tuple[list[str], str]:
+    test = set(choice.test)
+    if options.validation == "same-rule":
+        found = choice.following(options.n_validation)
+        return found, f"the {len(found)} validation towers are the next by the same rule"
+    rest = [site for site in store.site_ids if site not in test and store.record(site).measured_hours > 0]
+    # A stream of its own: the validation towers do not depend on how the test towers were found.
+    generator = np.random.default_rng([options.seed, 2])
+    drawn: list[str] = generator.permutation(rest)[: options.n_validation].tolist()
+    return drawn, f"{options.n_validation} validation towers drawn from the rest (seed {options.seed})"
+
+
+def _exclusion(options: DesignOptions) -> str:
+    told = []
+    if options.min_distance is not None:
+        told.append(f"towers nearer than {options.min_distance:g} km to a held-out one")
+    if options.exclude_neighbours:
+        told.append(
+            f"neighbours of a held-out one (within {NEIGHBOUR_KM:g} km, weather correlating at least "
+            f"{NEIGHBOUR_CORRELATION:g})"
+        )
+    return " and ".join(told)
+
+
+def _size(store: Store, sites: Sequence[str]) -> dict[str, int]:
+    records = [store.record(site) for site in sites]
+    return {
+        "towers": len(records),
+        rows_word(store): sum(record.hours for record in records),
+        "measured": sum(record.measured_hours for record in records),
+    }
 
 
 def _made_from(store: Store, rule: str, **options: Any) -> dict[str, Any]:
@@ -77,146 +257,3 @@ def _made_from(store: Store, rule: str, **options: Any) -> dict[str, Any]:
 
 def _source(store: Store) -> str:
     return f"designed by fluxtrapolation {__version__} for the store of {len(store.site_ids)} towers described below"
-
-
-def _by_years(store: Store, name: str, options: DesignOptions) -> Scenario:
-    given = {
-        "--train-years": options.train_years,
-        "--validation-years": options.validation_years,
-        "--test-years": options.test_years,
-    }
-    missing = [flag for flag, text in given.items() if not text]
-    if missing:
-        raise ScenarioError(
-            f"The rule 'years' needs {', '.join(missing)}; for example --train-years :2007 --validation-years 2008 "
-            "--test-years 2009:"
-        )
-    parts = {flag: Years.parse(str(text)) for flag, text in given.items()}
-    train, validation, test = parts.values()
-    for one, other in (
-        ("--train-years", "--validation-years"),
-        ("--train-years", "--test-years"),
-        ("--validation-years", "--test-years"),
-    ):
-        if parts[one].overlaps(parts[other]):
-            raise ScenarioError(f"{one} {parts[one]} and {other} {parts[other]} overlap. Parts may share no year.")
-    measured = {
-        site: store.read_site(site, [TIME, QC]).filter(pl.col(QC) == 1)[TIME].dt.year().unique()
-        for site in store.site_ids
-    }
-
-    def within(site: str, years: Years) -> bool:
-        return measured[site].is_between(years.first or -9999, years.last or 9999).any()
-
-    listed = [site for site in store.site_ids if within(site, train)]
-    left_out = [site for site in store.site_ids if site not in set(listed)]
-    if not listed:
-        raise ScenarioError(
-            f"No tower of the store has a measured {_rows(store)[:-1]} in the train years {train}. The store spans "
-            f"{store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
-        )
-    for flag, years in (("--validation-years", validation), ("--test-years", test)):
-        if not any(within(site, years) for site in listed):
-            raise ScenarioError(
-                f"None of the {len(listed)} towers with measured {_rows(store)} in the train years has one in "
-                f"{flag} {years}. "
-                f"The store spans {store.info()['first'][:4]} to {store.info()['last'][:4]}: choose other years."
-            )
-    return Scenario(
-        name=name,
-        kind="years",
-        domain="site-year",
-        rule=(
-            f"years: train {train}, validation {validation}, test {test} (local standard time) "
-            f"at the {len(listed)} towers with measured {_rows(store)} in the train years; one domain is a tower in "
-            "one year (a tower at the multi-year scales)"
-        ),
-        source=_source(store),
-        sites=tuple(listed),
-        years=YearSplit(train=train, validation=validation, test=test),
-        made_from=_made_from(store, "years", left_out=left_out),
-    )
-
-
-def _rows(store: Store) -> str:
-    """What a row of the store is."""
-    return "days" if store.resolution == "daily" else "hours"
-
-
-def _eligible(store: Store, options: DesignOptions) -> list[str]:
-    if options.n_test < 1 or options.n_validation < 1:
-        raise ScenarioError(
-            f"--n-test and --n-validation must be at least 1 (given {options.n_test} and {options.n_validation})."
-        )
-    eligible = [site for site in store.site_ids if store.record(site).measured_hours > 0]
-    wanted = options.n_test + options.n_validation
-    if wanted >= len(eligible):
-        raise ScenarioError(
-            f"{options.n_test} test and {options.n_validation} validation towers leave none of the store's "
-            f"{len(eligible)} towers with measured {_rows(store)} for training. Choose smaller --n-test and "
-            "--n-validation."
-        )
-    return eligible
-
-
-def _held_out(store: Store, name: str, rule: str, text: str, test: list[str], options: DesignOptions) -> Scenario:
-    rest = [site for site in _eligible(store, options) if site not in set(test)]
-    # A stream of its own: the validation towers do not depend on how the test towers were found.
-    generator = np.random.default_rng([options.seed, 2])
-    validation = generator.permutation(rest)[: options.n_validation].tolist()
-    never = [site for site in store.site_ids if store.record(site).measured_hours == 0]
-    taken = {*test, *validation}
-    return Scenario(
-        name=name,
-        kind="sites",
-        domain="site",
-        rule=text,
-        source=_source(store),
-        train=tuple(site for site in store.site_ids if site not in taken),
-        validation=tuple(sorted(validation)),
-        test=tuple(sorted(test)),
-        made_from=_made_from(
-            store,
-            rule,
-            n_test=options.n_test,
-            n_validation=options.n_validation,
-            seed=options.seed,
-            **({"never_held_out": never} if never else {}),
-        ),
-    )
-
-
-def _at_random(store: Store, name: str, options: DesignOptions) -> Scenario:
-    eligible = _eligible(store, options)
-    test = np.random.default_rng([options.seed, 1]).permutation(eligible)[: options.n_test].tolist()
-    text = (
-        f"random: {options.n_test} test and {options.n_validation} validation towers drawn from the "
-        f"{len(eligible)} towers with measured {_rows(store)} (seed {options.seed}); one domain is a tower"
-    )
-    return _held_out(store, name, "random", text, test, options)
-
-
-def _by_temperature(store: Store, name: str, options: DesignOptions) -> Scenario:
-    if "TA" not in store.covariates:
-        raise ScenarioError(f"The rule 'temperature' needs TA; the store holds {examples(store.covariates, 12)}.")
-    eligible = _eligible(store, options)
-    mean = {site: float(store.read_site(site, ["TA"])["TA"].cast(pl.Float64).mean()) for site in eligible}  # type: ignore[arg-type]
-    test = sorted(eligible, key=lambda site: (-mean[site], site))[: options.n_test]
-    text = (
-        f"temperature: the {options.n_test} warmest towers by mean TA over their {_rows(store)} in the store are the "
-        f"test (coldest of them {min(mean[s] for s in test):.1f} degC); {options.n_validation} validation towers drawn "
-        f"from the rest (seed {options.seed}); one domain is a tower"
-    )
-    return _held_out(store, name, "temperature", text, test, options)
-
-
-_RULES: dict[str, Callable[[Store, str, DesignOptions], Scenario]] = {
-    "years": _by_years,
-    "random": _at_random,
-    "temperature": _by_temperature,
-}
-
-
-def rule_names() -> tuple[str, ...]:
-    """Names of the rules."""
-    return tuple(_RULES)

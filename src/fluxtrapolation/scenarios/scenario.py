@@ -114,6 +114,8 @@ class Scenario(BaseModel):
         Name on the published board.
     made_from : dict
         Store hash, seed and options, for designed scenarios.
+    difficulty : dict
+        The difficulty card: how far the test is from the train in the store it was designed for.
 
     Notes
     -----
@@ -135,6 +137,7 @@ class Scenario(BaseModel):
     sites: tuple[str, ...] = ()
     years: YearSplit | None = None
     made_from: dict[str, Any] = Field(default_factory=dict)
+    difficulty: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:

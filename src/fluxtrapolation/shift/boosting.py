@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -58,6 +59,9 @@ def shift_regressor(*, seed: int, iterations: int = ITERATIONS, depth: int = DEP
 
 
 def _sklearn_ensemble() -> Any:
+    # Threads that spin while they wait make a fit many times slower where other work shares the cores. The setting is
+    # read when the first library with OpenMP is loaded, and counts only if the user made none.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import sklearn.ensemble
     except ImportError as error:

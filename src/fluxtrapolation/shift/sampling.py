@@ -72,7 +72,7 @@ def choose_rows(
     ScenarioError
         If a part has no row.
     DataError
-        If ``max_rows`` is too small to hold a row of each part, or a covariate does not vary at all.
+        If ``max_rows`` is too small to hold a row of each part, or the split was made for sequences.
     """
     train, test = split.train, split.test
     if train.mask is not None:
