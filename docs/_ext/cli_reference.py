@@ -84,9 +84,9 @@ def commands(app: Any = None, words: tuple[str, ...] = ()) -> Iterator[Command]:
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     kind, info = typing.get_args(hint)[:2]
     required = default is inspect.Parameter.empty
-    several = typing.get_origin(kind) is list
     if isinstance(kind, types.UnionType):
         kind = next(one for one in typing.get_args(kind) if one is not type(None))
+    several = typing.get_origin(kind) is list
     if several:
         kind = typing.get_args(kind)[0]
     # In an Annotated hint typer keeps the first spelling where a default would stand.

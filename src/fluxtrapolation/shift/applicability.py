@@ -15,7 +15,7 @@ from fluxtrapolation.scenarios import Part, Split
 from fluxtrapolation.schema import SITE
 from fluxtrapolation.shift.applicability_places import Coordinates, places
 from fluxtrapolation.shift.dissimilarity import REFERENCE_ROWS, Dissimilarity, Folds, dissimilarity
-from fluxtrapolation.shift.error_curve import CURVE, SUMMARY, Errors, curve, summarise, tower_curve, tower_errors
+from fluxtrapolation.shift.error_curve import CURVE, SUMMARY, TOWERS, Errors, curve, summarise, tower_curve, tower_errors
 from fluxtrapolation.shift.importances import Importances, Weights, feature_weights
 from fluxtrapolation.shift.sampling import Protocol
 
@@ -183,7 +183,7 @@ def applicability(
         sites=sites.join(rmse, on=SITE, how="left", maintain_order="left"),
         error_curve=pl.concat(curves) if curves else pl.DataFrame(schema=CURVE),
         tower_curve=pl.concat(towers) if towers else pl.DataFrame(schema=CURVE),
-        tower_errors=pl.concat(by_tower) if by_tower else pl.DataFrame(),
+        tower_errors=pl.concat(by_tower) if by_tower else pl.DataFrame(schema=TOWERS),
         summary=pl.concat(summary) if summary else pl.DataFrame(schema=SUMMARY),
         importances=importances,
         dissimilarity=made,

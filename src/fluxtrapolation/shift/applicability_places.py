@@ -68,10 +68,17 @@ def nearest_km(of: ArrayLike, to: ArrayLike, *, skip_self: bool = False) -> Floa
     -------
     ndarray of float64, shape (n,)
         km on a sphere of radius 6371.0088 km; the same as the haversine formula.
+
+    Raises
+    ------
+    DataError
+        If there is no other place.
     """
     from scipy.spatial import cKDTree
 
     k = 2 if skip_self else 1
+    if len(np.asarray(to)) < k:
+        raise DataError(f"{len(np.asarray(to))} places have no{' other' if skip_self else ''} place to be near to.")
     # The nearest by the straight line through the earth is the nearest along its surface.
     straight = np.asarray(cKDTree(_unit(to)).query(_unit(of), k=k)[0], dtype=np.float64)
     if skip_self:

@@ -36,6 +36,8 @@ LEAST_SHARE: Final = 0.5
 """Share of a day's or week's hours that must be there."""
 LEAST_VALUES: Final = 30
 LEAST_PAIRS: Final = 10
+ROUNDING: Final = 1e-12
+"""Relative spread below which values are the same but for rounding, as means of a constant are."""
 
 TABLE: Final = {
     SITE: pl.String,
@@ -241,10 +243,13 @@ def _one(ratio: int, grid: Float64, scale: str) -> tuple[pl.DataFrame | None, di
     rho, pairs = acf(grid, max(LAGS[scale], MEMORY[scale]))
     if not np.isfinite(rho[0]):
         return None, _no_size(n, "all values are the same, so there is no correlation")
-    size = effective_size(rho, pairs)
     lags = np.arange(min(LAGS[scale] + 1, len(rho)))
     told = lags[pairs[lags] >= LEAST_PAIRS]
-    return pl.DataFrame({"lag": told, "acf": rho[told], "n": pairs[told]}), size.to_row()
+    table = pl.DataFrame({"lag": told, "acf": rho[told], "n": pairs[told]})
+    if pairs[1] < LEAST_PAIRS:  # n is 30 or more, so there is a lag 1
+        short = f"{pairs[1]} pairs of neighbouring values; at least {LEAST_PAIRS} are needed to sum over lags"
+        return table, _no_size(n, short)
+    return table, effective_size(rho, pairs).to_row()
 
 
 def _no_size(n: int, reason: str) -> dict[str, Any]:
@@ -271,7 +276,7 @@ def acf(values: ArrayLike, max_lag: int) -> tuple[Float64, NDArray[np.int64]]:
     Returns
     -------
     rho : ndarray of float64, shape (lags + 1,)
-        NaN where no pair is there, and throughout where the series is constant or empty.
+        NaN where no pair is there, and throughout where the series is empty or constant (to a relative 1e-12).
     pairs : ndarray of int64, shape (lags + 1,)
         Pairs of values of each lag; the first is the number of values.
     """
@@ -280,7 +285,7 @@ def acf(values: ArrayLike, max_lag: int) -> tuple[Float64, NDArray[np.int64]]:
     x = np.asarray(values, dtype=np.float64)
     there = np.isfinite(x)
     lags = min(max_lag, max(len(x) - 1, 0))
-    if not there.any() or np.ptp(x[there]) == 0:
+    if not there.any() or np.ptp(x[there]) <= ROUNDING * np.abs(x[there]).max():
         return np.full(lags + 1, np.nan), np.zeros(lags + 1, dtype=np.int64)
     centred = np.where(there, x - x[there].mean(), 0.0)
     centred /= np.abs(centred).max()  # so that rounding is relative to the values

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from fluxtrapolation.errors import DataError
+from fluxtrapolation.errors import DataError, examples
 from fluxtrapolation.scenarios import Part, Split
 from fluxtrapolation.schema import SITE
 from fluxtrapolation.shift.applicability_places import Coordinates, nearest_km, places
@@ -62,6 +62,45 @@ class Domain:
     X: NDArray[Any] | None = None
     lat: ArrayLike | None = None
     lon: ArrayLike | None = None
+
+    def refuse_other_than(self, feature_names: Sequence[str]) -> None:
+        """Refuse rows and places that cannot be compared with a split of these features.
+
+        Raises
+        ------
+        DataError
+            If there is no row, a column is lacking, a value is missing, or the coordinates are no places on earth.
+        """
+        if self.X is not None:
+            X = np.asarray(self.X)
+            if X.ndim != 2 or X.shape[1] != len(feature_names) or len(X) == 0:
+                raise DataError(
+                    f"The prediction domain has covariates of shape {X.shape}; it needs at least one row and the "
+                    f"{len(feature_names)} columns of the split: {examples(feature_names, 6)}."
+                )
+            bad = ~np.isfinite(X).all(axis=1)
+            if bad.any():
+                raise DataError(
+                    f"{int(bad.sum()):,} of {len(X):,} rows of the prediction domain have a missing or infinite "
+                    f"covariate, first row {int(bad.argmax()):,}. Leave those rows out."
+                )
+        if (self.lat is None) != (self.lon is None):
+            raise DataError("The prediction domain has only one of lat and lon. Give both, or neither.")
+        if self.lat is not None and self.lon is not None:
+            lat, lon = np.asarray(self.lat, np.float64), np.asarray(self.lon, np.float64)
+            if lat.ndim != 1 or lat.shape != lon.shape or len(lat) == 0:
+                raise DataError(
+                    f"The prediction domain has lat of shape {lat.shape} and lon of shape {lon.shape}; give one of "
+                    "each for every place, at least one."
+                )
+            if not (np.isfinite(lat) & np.isfinite(lon)).all():
+                raise DataError("The prediction domain has missing coordinates. Leave those cells out.")
+            off = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 360))
+            if off.any():
+                raise DataError(
+                    f"{int(off.sum()):,} coordinates of the prediction domain are no place on earth, first "
+                    f"({lat[off][0]:g}, {lon[off][0]:g}). Give degrees."
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +172,8 @@ def distance_distributions(
     DataError
         If covariates or coordinates do not fit.
     """
+    if domain is not None:
+        domain.refuse_other_than(split.feature_names)
     importances = feature_weights(model, split.train, split.validation, weights=weights, seed=seed)
     made = dissimilarity(split.train, importances.weights, reference_rows=rows, seed=seed, jobs=jobs)
     tables, summaries = [], []
@@ -142,6 +183,8 @@ def distance_distributions(
     reasons: dict[tuple[str, str], str] = {}
     if coordinates is None:
         reasons["geographic", "test"] = "no coordinates of the towers were given"
+        if domain is not None:
+            reasons["geographic", "domain"] = "no coordinates of the towers were given"
     else:
         here = places(coordinates, sorted({*split.train.sites, *split.test.sites}))
         found = _geography(split, here, domain)
@@ -193,8 +236,6 @@ def _geography(split: Split, here: Mapping[str, tuple[float, float]], domain: Do
     ]
     if domain is not None and domain.lat is not None and domain.lon is not None:
         cells = np.stack([np.asarray(domain.lat, np.float64), np.asarray(domain.lon, np.float64)], axis=1)
-        if not np.isfinite(cells).all():
-            raise DataError("The prediction domain has missing coordinates. Leave those cells out.")
         tables.append(_table("geographic", "domain", nearest_km(cells, train), None))
     return tables
 

@@ -43,6 +43,18 @@ CURVE: Final = {
     "n": pl.Int64,
     "n_sites": pl.Int64,
 }
+TOWERS: Final = {
+    "model": pl.String,
+    SITE: pl.String,
+    "n": pl.Int64,
+    "rmse": pl.Float64,
+    "n_inside": pl.Int64,
+    "rmse_inside": pl.Float64,
+    "n_outside": pl.Int64,
+    "rmse_outside": pl.Float64,
+    "rmse_same_clock": pl.Float64,
+    "rmse_outside_same_clock": pl.Float64,
+}
 SUMMARY: Final = {
     "model": pl.String,
     "measure": pl.String,
@@ -194,7 +206,7 @@ def tower_errors(errors: Errors) -> pl.DataFrame:
             math.sqrt(s / n) if n >= least else None for s, n in zip(squared.tolist(), count.tolist(), strict=True)
         ]
     found["rmse_same_clock"], found["rmse_outside_same_clock"] = _same_clock(errors)
-    return pl.DataFrame(found, schema_overrides={name: pl.Float64 for name in found if name.startswith("rmse")})
+    return pl.DataFrame(found, schema=TOWERS)
 
 
 def _same_clock(errors: Errors) -> tuple[list[float | None], list[float | None]]:

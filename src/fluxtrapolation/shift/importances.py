@@ -94,6 +94,9 @@ def feature_weights(
     negative = [group.name for group, value in zip(groups, values, strict=True) if value < 0]
     if negative:
         notes.append(f"importance of {examples(negative, 5)} was negative and counts as 0")
+    unknown = [group.name for group, value in zip(groups, values, strict=True) if not np.isfinite(value)]
+    if unknown:
+        notes.append(f"importance of {examples(unknown, 5)} was missing or infinite and counts as 0")
     values = np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0)
     if values.sum() == 0:
         raise ModelError(
@@ -186,9 +189,9 @@ def _by_permutation(
     model: Any, train: Part, validation: Part | None, groups: Sequence[Covariate], seed: int
 ) -> tuple[dict[str, float], str, list[str]]:
     rows, notes = validation, []
-    if rows is None or len(rows) == 0:
+    if rows is None or not np.isfinite(rows.y).any():
         rows = train
-        notes.append("covariates were shuffled on train rows: the split has no validation rows")
+        notes.append("covariates were shuffled on train rows: the split has no validation rows with the target")
     there = np.isfinite(rows.y)
     rows = (rows if there.all() else rows.take(there)).subsample(SAMPLE, seed=seed)
     X, y = rows.X.copy(), rows.y.astype(np.float64)

@@ -78,6 +78,7 @@ class NearestRows:
     def __init__(self, reference: Points, *, jobs: int = 1) -> None:
         if len(reference) == 0:
             raise DataError("There are no reference rows, so no row has a nearest one. Give at least one.")
+        refuse_jobs(jobs)
         self.reference, self.jobs = reference, jobs
         self.centre = reference.values.mean(axis=0)
         # Trees cut along principal axes: rows differ most there. A rotation keeps all distances.
@@ -187,6 +188,7 @@ def nearest_outside(points: Points, groups: NDArray[Any], *, jobs: int = 1) -> t
     DataError
         If there is only one group.
     """
+    refuse_jobs(jobs)
     if len(groups) == 0 or (groups == groups[0]).all():
         raise DataError(f"All {len(points):,} rows are of one group, so none has a neighbour in another.")
     turned = (points.values - points.values.mean(axis=0)) @ principal_axes(points.values)
@@ -236,6 +238,12 @@ def _among_others(
         nearer = distance < best[rows]
         best[rows[nearer]] = distance[nearer]
         index[rows[nearer]] = candidates[found[nearer]]
+
+
+def refuse_jobs(jobs: int) -> None:
+    """Refuse numbers of threads that there are not."""
+    if jobs == 0 or jobs < -1:
+        raise DataError(f"jobs must be a number of threads, or -1 for one on each core, not {jobs}.")
 
 
 def _grow(points: Float64) -> Any:

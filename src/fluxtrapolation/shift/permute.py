@@ -57,7 +57,7 @@ class Exchange:
         many = (
             f"{round(10**self.log10_distinct):,} distinct permutations"
             if self.log10_distinct < 6
-            else f"about 10^{self.log10_distinct:.0f} distinct permutations"
+            else "more than a million distinct permutations"
         )
         if self.kind == "tower":
             return (

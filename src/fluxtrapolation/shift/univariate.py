@@ -92,10 +92,10 @@ def _classes(pool: Pool, covariate: Covariate) -> dict[str, Any]:
 
 def class_shares(X: Any, test: Bools, covariate: Covariate) -> tuple[Float64, Float64]:
     """Shares of the classes in train and in test, in the order of the columns; a class without a column comes last."""
-    shares = []
-    for side in (~test, test):
-        held = X[side][:, list(covariate.columns)].mean(axis=0, dtype=np.float64)
-        shares.append(np.append(held, max(0.0, 1.0 - float(held.sum()))))
+    classes = X[:, list(covariate.columns)]
+    # Counted, not one minus the sum of the shares: what rounding leaves of that would pass for rows.
+    other = ~(classes != 0).any(axis=1)
+    shares = [np.append(classes[side].mean(axis=0, dtype=np.float64), other[side].mean()) for side in (~test, test)]
     return shares[0], shares[1]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -26,13 +28,17 @@ _CLASSIFIER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of the page. The first cell of a row is its head; ``texts`` are the columns that hold words."""
+    """A table of the page. The first cell of a row is its head; ``texts`` are the columns that hold words.
+
+    ``feet`` are sentences below it.
+    """
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     texts: frozenset[int] = frozenset({0})
     name: str = ""
+    feet: tuple[str, ...] = ()
 
 
 Format = Callable[[Any], str]
@@ -114,6 +120,32 @@ def grid(table: pl.DataFrame, columns: Sequence[Column], caption: str, *, name: 
 
 
 _NAME: Final = name
+_FOOT_FROM: Final = 24
+"""Letters of a remark from which it is said below the table if several rows share it."""
+
+
+def with_feet(table: Grid) -> Grid:
+    """Remarks of the last column in words; one that several rows share is said once, below the table.
+
+    Where all rows share it the column is left out, else they have a number in its place.
+    """
+    last = len(table.heads) - 1
+    if last not in table.texts or last == 0 or not table.rows:
+        return table
+    remarks = [spelled(row[-1]) for row in table.rows]
+    shared = [text for text, n in Counter(remarks).items() if n > 1 and len(text) > _FOOT_FROM]
+    if shared and len(set(remarks)) == 1:
+        rows = tuple(row[:-1] for row in table.rows)
+        feet = (f"{table.heads[-1]}, all lines: {shared[0]}.",)
+        return replace(table, heads=table.heads[:-1], rows=rows, texts=table.texts - {last}, feet=feet)
+    number = {text: f"note {place}" for place, text in enumerate(shared, start=1)}
+    rows = tuple((*row[:-1], number.get(text, text)) for row, text in zip(table.rows, remarks, strict=True))
+    return replace(table, rows=rows, feet=tuple(f"{word.capitalize()}: {text}." for text, word in number.items()))
+
+
+def spelled(remark: str) -> str:
+    """A remark with the keys of the measures (``by_site``) as words."""
+    return re.sub(r"\bby_(row|site)\b", r"the split by \1", remark)
 
 
 def classifier_grid(covariate: Mapping[str, Any]) -> Grid:

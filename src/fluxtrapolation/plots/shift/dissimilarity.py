@@ -33,6 +33,8 @@ FEW_TOWERS: Final = 5
 """A bin of fewer towers is drawn as a ring: its error is that of a handful of places."""
 ALL_TOWERS: Final = ""
 """Stands for the model where the table of towers names none."""
+CLOCK_WORDS: Final = "tower, month and hour of day alone"
+CLOCK_DASH: Final = (0, (1.5, 1.2))
 _LOG_FROM: Final = 40.0
 
 
@@ -49,13 +51,15 @@ def error_by_dissimilarity(
 ) -> Figure:
     """RMSE of the hours by their dissimilarity to the training data, and of each tower by its median.
 
-    Right of the dashed line hours lie outside the area of applicability.
+    Right of the dashed line hours lie outside the area of applicability. The thin dotted line is the RMSE that tower,
+    month and hour of day alone would give: nights and winters have small fluxes, small errors and a small index, so
+    only where the thick line leaves the thin one does the index tell something.
 
     Parameters
     ----------
     curve : polars.DataFrame or None
         ``model, low, high, index, rmse, n, n_sites``: one row per bin of the index; with ``rmse_low, rmse_high`` a band
-        is drawn. None leaves the panel out.
+        is drawn, with ``rmse_clock`` the thin line. None leaves the panel out.
     sites : polars.DataFrame, optional
         ``site_id, index_median, rmse``, with ``model`` where there are several: the panel of towers; the line joins the
         medians of bins of equally many, the band holds their middle half.
@@ -79,7 +83,7 @@ def error_by_dissimilarity(
 
     panels: list[tuple[Any, pl.DataFrame]] = []
     if curve is not None:
-        held = checked(curve, CURVE_COLUMNS, "error curve", ("index", "rmse", "n_sites"))
+        held = checked(curve, CURVE_COLUMNS, "error curve", ("index", "rmse", "n_sites", "rmse_clock"))
         panels.append((_hours, held.drop_nulls(["index", "rmse"])))
     if sites is not None:
         known = panels[0][1]["model"].unique().to_list() if panels else []
@@ -90,6 +94,8 @@ def error_by_dissimilarity(
     styles = style.model_styles(names) | {ALL_TOWERS: style.LineStyle(style.INK)}
     with style.house_style():
         handles = legend_lines(names, styles) if legend else []
+        if legend and has_clock(curve):
+            handles.append(_clock_line())
         width = panel[0] * len(panels)
         foot = legend_height([handle.get_label() for handle in handles], width)
         figure = Figure(figsize=(width, panel[1] + foot), layout="constrained")
@@ -131,6 +137,17 @@ def tower_points(sites: pl.DataFrame, model: str = ALL_TOWERS) -> pl.DataFrame:
     return points
 
 
+def has_clock(curve: pl.DataFrame | None) -> bool:
+    """Whether a curve tells what tower, month and hour of day alone would give."""
+    return curve is not None and "rmse_clock" in curve.columns and curve["rmse_clock"].null_count() < curve.height
+
+
+def _clock_line() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=style.MUTED, linestyle=CLOCK_DASH, linewidth=0.9, label=CLOCK_WORDS)
+
+
 def _hours(ax: Axes, rows: pl.DataFrame, name: str, look: style.LineStyle, _bins: int) -> None:
     rows = rows.sort("index")
     x, y, towers = (floats(rows[column]) for column in ("index", "rmse", "n_sites"))
@@ -138,6 +155,9 @@ def _hours(ax: Axes, rows: pl.DataFrame, name: str, look: style.LineStyle, _bins
     if {"rmse_low", "rmse_high"} <= set(rows.columns):
         low, high = floats(rows["rmse_low"]), floats(rows["rmse_high"])
         ax.fill_between(x, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=1)
+    if has_clock(rows):
+        clock = floats(rows["rmse_clock"])
+        ax.plot(x, clock, color=look.colour, linestyle=CLOCK_DASH, linewidth=0.9, zorder=2, label="_clock")
     ax.plot(x, y, color=look.colour, linestyle=look.linestyle, label=name, zorder=3)
     ax.plot(x[~few], y[~few], color=look.colour, linestyle="none", marker="o", markersize=3.8, zorder=4, label="_bins")
     ax.plot(

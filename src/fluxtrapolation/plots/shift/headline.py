@@ -11,10 +11,9 @@ import polars as pl
 from fluxtrapolation.plots import labels
 from fluxtrapolation.plots.shift import cells
 from fluxtrapolation.plots.shift.common import covariate_name
+from fluxtrapolation.plots.shift.headline_covariates import SURE, of_covariates, p_words
 from fluxtrapolation.plots.shift.importance import ranked_importance
 
-SURE: Final = 0.05
-"""p-value up to which a shift is called shown."""
 NEED_RUN: Final = "Give a trained model (--run) and the page says where it extrapolates."
 
 
@@ -50,7 +49,7 @@ def headline(
     covariate, conditional : mapping
         ``CovariateShift.to_dict()`` and ``ConditionalShift.to_dict()``.
     tables : mapping of polars.DataFrame
-        ``importance``, ``univariate`` and ``sites`` are read.
+        ``distances``, ``importance``, ``univariate`` and ``sites`` are read.
     target : str
     threshold : float, optional
         Index at which the area of applicability ends.
@@ -66,7 +65,7 @@ def headline(
         tile,
     )
     answers = (
-        ("Are the covariates shifted, P(X)?", _covariate(covariate)),
+        ("Are the covariates shifted, P(X)?", of_covariates(covariate, tables.get("distances"))),
         ("Which covariates?", _which(tables.get("importance"), tables.get("univariate"))),
         (f"Does {target} answer differently to the same covariates, P(Y|X)?", _conditional(conditional, main)),
         ("Where does the model extrapolate?", where),
@@ -78,13 +77,6 @@ def conditional_cell(conditional: Mapping[str, Any]) -> Mapping[str, Any]:
     """The one number of conditional shift told first: by site, fit on train, at shared covariates."""
     cell: Mapping[str, Any] = ((conditional.get("by_site") or {}).get("fit_on_train") or {}).get("shared") or {}
     return cell
-
-
-def p_words(value: Any) -> str:
-    """``p = 0.010`` or ``p < 0.001``."""
-    text = cells.chance(value)
-    text = text.replace(" ", "\u00a0")
-    return f"p\u00a0{text}" if text.startswith("<") else f"p\u00a0=\u00a0{text}"
 
 
 def _auc_tile(found: Mapping[str, Any], split: str) -> Tile | None:
@@ -111,44 +103,6 @@ def _main_value(cell: Mapping[str, Any]) -> float | None:
     pooled = cell.get("pooled")
     value = pooled if pooled is not None else cell.get("rmse_increase")
     return None if value is None else float(value)
-
-
-def _covariate(covariate: Mapping[str, Any]) -> tuple[str, ...]:
-    site, row = covariate.get("by_site") or {}, covariate.get("by_row") or {}
-    unit = str((covariate.get("record") or {}).get("unit") or "tower")
-    said = [_by_site(site, unit, (covariate.get("record") or {}).get("permutations"))]
-    if row.get("auc") is None:
-        said.append(f"Split by row it cannot be estimated: {row.get('reason') or 'no reason given'}.")
-        return tuple(said)
-    text = f"Split by row, as published, the AUC is {cells.spread(row['auc'], row.get('auc_sd'))}."
-    if site.get("auc") is not None and row["auc"] - site["auc"] > 2 * (site.get("auc_sd") or 0.0):
-        text += (
-            " Rows of one tower then stand on both sides of the split, so the classifier can recognise towers: what "
-            f"it gains, {labels.number(row['auc'] - site['auc'], 3)}, is no evidence of a shift."
-        )
-    else:
-        text += " Rows of one tower are not independent, so its p-value says little; read the one by site."
-    return (*said, text)
-
-
-def _by_site(site: Mapping[str, Any], unit: str, draws: Any) -> str:
-    auc = site.get("auc")
-    if auc is None:
-        return f"It cannot be estimated between towers: {site.get('reason') or 'no reason given'}."
-    told = cells.spread(auc, site.get("auc_sd"))
-    p = site.get("p_value")
-    about = f"at towers it has not seen, a classifier tells test rows from train rows with an AUC of {told}"
-    about += " (mean ± standard deviation over repeats; 0.5 is guessing, 1 is certainty)"
-    if p is None:
-        return f"Not decided: {about}, but there is no p-value. {site.get('p_note') or ''}".rstrip(" .") + "."
-    chance = f"a test that exchanges the labels of whole {unit}s gives {p_words(p)}"
-    if isinstance(draws, int) and p * (draws + 1) < 1.5:
-        chance += f", the smallest that {draws} exchanges can give"
-    seen, usual = site.get("permutation_auc"), site.get("exchanged_auc")
-    if seen is not None and usual is not None:
-        chance += f" (by a smaller classifier; its AUC is {labels.number(seen, 3)}, with labels exchanged "
-        chance += f"{labels.number(usual, 3)} on average)"
-    return f"{'Yes' if p <= SURE else 'Not shown'}: {about}; {chance}."
 
 
 def _which(importance: pl.DataFrame | None, univariate: pl.DataFrame | None) -> tuple[str, ...]:
@@ -266,19 +220,38 @@ def _outside_share(table: pl.DataFrame, applicability: Mapping[str, Any] | None)
 
 
 def _does_it_tell(applicability: Mapping[str, Any] | None) -> list[str]:
-    """Whether the index goes with the error over towers, for the first model."""
+    """Whether the index goes with the error: over towers, and at the same hour and month; for the first model."""
+    rows: dict[str, Mapping[str, Any]] = {}
     for row in (applicability or {}).get("summary") or ():
-        if row.get("measure") != "spearman":
-            continue
-        if row.get("value") is None:
-            return [f"Whether the index tells errors cannot be said: {row.get('reason') or 'no reason given'}."]
-        sure = labels.interval(row.get("low"), row.get("high"), 2)
-        within = f"90 % interval {sure}, " if sure else ""
-        p = row.get("p_value")
-        chance = f"{p_words(p)}, " if p is not None else ""
-        tells = "goes with" if p is not None and p <= SURE and row["value"] > 0 else "is not shown to go with"
-        return [
-            f"A tower's median index {tells} its RMSE: rank correlation {labels.number(row['value'], 2)} "
-            f"({within}{chance}{row.get('n')} towers, unit of chance: tower)."
-        ]
-    return []
+        rows.setdefault(str(row.get("measure")), row)
+    said = []
+    over = rows.get("spearman")
+    if over is not None and over.get("value") is None:
+        said.append(f"Whether the index tells errors cannot be said: {over.get('reason') or 'no reason given'}.")
+    elif over is not None:
+        p = over.get("p_value")
+        tells = "goes with" if p is not None and p <= SURE and over["value"] > 0 else "is not shown to go with"
+        said.append(
+            f"A tower's median index {tells} its RMSE: rank correlation {labels.number(over['value'], 2)} "
+            f"({_how_sure(over)})."
+        )
+    clock = rows.get("rmse_outside_minus_inside_same_clock")
+    if clock is not None and clock.get("value") is not None:
+        p = clock.get("p_value")
+        lead = "Day against night left out" if p is not None and p <= SURE else "Day against night left out, not shown"
+        more = "more" if clock["value"] >= 0 else "less"
+        said.append(
+            f"{lead}: at the same tower, month and hour of day, the RMSE of hours outside the area is "
+            f"{labels.significant(abs(float(clock['value'])), 2)} {more} than that of hours inside (median over towers; "
+            f"{_how_sure(clock)})."
+        )
+    return said
+
+
+def _how_sure(row: Mapping[str, Any]) -> str:
+    """Interval, p-value, number and unit of a measure of the summary."""
+    sure = labels.interval(row.get("low"), row.get("high"), 2)
+    p = row.get("p_value")
+    words = [f"90 % interval {sure}"] if sure else []
+    words += [p_words(p)] if p is not None else []
+    return ", ".join([*words, f"{row.get('n')} towers", "unit of chance: tower"])

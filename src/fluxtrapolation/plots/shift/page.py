@@ -14,6 +14,7 @@ from fluxtrapolation.files import write_bytes_atomic
 from fluxtrapolation.plots import labels
 from fluxtrapolation.plots.shift import cells
 from fluxtrapolation.plots.shift.conditional import conditional_bars, reason_letters
+from fluxtrapolation.plots.shift.dissimilarity import has_clock
 from fluxtrapolation.plots.shift.figures import given
 from fluxtrapolation.plots.shift.headline import headline
 from fluxtrapolation.plots.shift.pictures import Pictures
@@ -138,6 +139,7 @@ def write_shift_page(
         "reasons": _reasons(frame),
         "reference": reference_label if reference is not None and not reference.is_empty() else "",
         "threshold": None if threshold is None else labels.significant(threshold, 3),
+        "clock": has_clock(given(held, "error_curve")),
         "absent": ABSENT,
         "meta": _meta(meta, covariate, conditional, applicability),
     }
@@ -191,7 +193,7 @@ def _grids(
             name="outside",
         )
     made["summary"] = cells.summary_grid((applicability or {}).get("summary") or ())
-    return {name: grid for name, grid in made.items() if grid is not None}
+    return {name: cells.with_feet(grid) for name, grid in made.items() if grid is not None}
 
 
 def _reasons(conditional: pl.DataFrame) -> list[tuple[str, str]]:

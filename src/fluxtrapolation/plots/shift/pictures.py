@@ -18,7 +18,13 @@ from fluxtrapolation.plots.shift.calibration import SPLIT_LOOKS, classifier_cali
 from fluxtrapolation.plots.shift.common import SPLIT_NAMES, TEST, TRAIN, splits_in, with_split
 from fluxtrapolation.plots.shift.conditional import conditional_shift
 from fluxtrapolation.plots.shift.difficulty import difficulty_curve
-from fluxtrapolation.plots.shift.dissimilarity import ALL_TOWERS, error_by_dissimilarity, tower_points
+from fluxtrapolation.plots.shift.dissimilarity import (
+    ALL_TOWERS,
+    CLOCK_WORDS,
+    error_by_dissimilarity,
+    has_clock,
+    tower_points,
+)
 from fluxtrapolation.plots.shift.figures import given, has, with_places
 from fluxtrapolation.plots.shift.histograms import covariate_histograms
 from fluxtrapolation.plots.shift.importance import covariate_importance
@@ -47,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry of a legend: words, shape (area, outline, line, dot, diamond), colour and dashes of a line."""
+    """One entry of a legend: words, shape (area, outline, line, thin, dot, diamond, ring), colour, dashes of a line."""
 
     words: str
     shape: str
@@ -306,11 +312,15 @@ class Pictures:
                 for kind, (words, colour, _) in KIND_LOOKS.items()
                 if kind in kinds
             ],
-            "models": _model_keys(given(self.tables, "error_curve"), given(self.tables, "sites")),
+            "models": _model_keys(given(self.tables, "error_curve"), given(self.tables, "sites")) + self._clock_key(),
             "family": _model_keys(given(self.tables, "family")),
             "index": [] if sites is None else _index_keys(sites, self.threshold),
             "roles": self._role_keys(),
         }
+
+    def _clock_key(self) -> list[Key]:
+        known = has_clock(given(self.tables, "error_curve"))
+        return [Key(CLOCK_WORDS, "thin", "var(--muted)", "2.4 2")] if known else []
 
     def _role_keys(self) -> list[Key]:
         table = with_places(self.tables, "part")

@@ -131,7 +131,17 @@ def _say_why(ax: Axes, rows: pl.DataFrame, width: float) -> None:
     """The reason in the place of curves that there are none of."""
     told = rows["reason"].drop_nulls() if "reason" in rows.columns else pl.Series([], dtype=pl.String)
     words = str(told[0]) if told.len() else "no value in any bin"
-    ax.text(0.5, 0.5, fold(words, width - 0.5, 6.5), transform=ax.transAxes, ha="center", va="center", fontsize=6.5)
+    text = ax.text(
+        0.5,
+        0.5,
+        textwrap.shorten(fold(words, width - 0.5, 6.5).replace("\n", " "), _LONGEST_REASON, placeholder=" …"),
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        fontsize=6.5,
+    )
+    text.set_text(fold(text.get_text(), width - 0.5, 6.5))
+    text.set_in_layout(False)  # a long reason must not take the room of the axes
 
 
 def _levels(rows: pl.DataFrame) -> list[str] | None:
