@@ -99,8 +99,9 @@ def page(work: Path, found: Found, commands: Sequence[Sequence[str]]) -> str:
 
 The covariates and the fluxes of {len(store.site_ids)} FLUXNET2015 towers, {store.hours:,} hours; the three scenarios of
 [the benchmark on these towers](fluxnet2015.md): `later` (later years of the same towers), `random-1` (towers drawn by
-lot) and `warm` (the warmest towers). What each number means stands in [How far is the test from the train?](../shift.md).
-Made by one command from the store, the scenarios and the runs there, with fluxtrapolation {__version__} on
+lot) and `warm` (the warmest towers). What each number means stands in
+[How far is the test from the train?](../shift.md). Made by one command from the store, the
+scenarios and the runs there, with fluxtrapolation {__version__} on
 {os.cpu_count()} cores ({platform.machine()}), in {sum_seconds(found) / 60:.0f} min of measuring:
 
 ```bash

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fluxtrapolation import shift
+    from fluxtrapolation import shift as shift
     from fluxtrapolation.api import Predictions, Scores, compare, evaluate, model, open_store, rank, scenario, split
 
 __all__ = [

@@ -454,3 +454,22 @@ def test_the_room_is_light_and_knows_no_measure() -> None:
 
 def test_colours_of_the_parts_are_those_of_the_maps() -> None:
     assert (style.ROLE_STYLE["train"][0], style.ROLE_STYLE["test"][0]) == (TRAIN, TEST)
+
+
+def test_dissimilarity_shows_what_the_clock_alone_gives() -> None:
+    curve = make_error_curve(("xgb",)).with_columns((pl.col("rmse") * 0.9).alias("rmse_clock"))
+    figure = shift.error_by_dissimilarity(curve, target="GPP")
+    (line,) = labelled(figure.axes[0], "_clock")
+    np.testing.assert_allclose(line.get_ydata(), curve["rmse_clock"])
+    (thick,) = labelled(figure.axes[0], "xgb")
+    assert line.get_linewidth() < thick.get_linewidth()
+    assert "tower, month and hour of day alone" in words_of(figure)
+    assert not labelled(shift.error_by_dissimilarity(make_error_curve(), target="GPP").axes[0], "_clock")
+
+
+def test_a_long_reason_is_cut_to_its_panel() -> None:
+    long = "2 of 2 repeats gave no value; " * 12
+    table = make_slices().with_columns(pl.lit(None, pl.Float64).alias("mean"), pl.lit(long).alias("reason"))
+    figure = shift.conditional_slices(table, target="GPP", covariates=["TA"], panel=(1.8, 1.9), legend=False)
+    (text, *_) = [one for one in figure.axes[0].texts if "repeats gave" in one.get_text()]
+    assert text.get_text().endswith("…") and not text.get_in_layout()

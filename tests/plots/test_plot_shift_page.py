@@ -21,6 +21,7 @@ from made_shift import (
 )
 
 from fluxtrapolation.errors import EvaluationError, MissingColumnError
+from fluxtrapolation.plots.labels import target_unit
 from fluxtrapolation.plots.shift import write_shift_page
 from fluxtrapolation.plots.shift.cells import chance, change, classifier_grid, conditional_grid, spread
 from fluxtrapolation.plots.shift.headline import headline
@@ -184,7 +185,8 @@ def test_tables_hold_the_numbers(page: Page) -> None:
     rows = page.tables["conditional"][1:]
     assert len(rows) == table.height == 12
     lost = [row for row in rows if row[3] == "cannot be estimated"]
-    assert [row[-1] for row in lost] == [NO_TOWERS, NO_TOWERS, NO_REPEAT]
+    assert [row[-1] for row in lost] == ["note 1", "note 1", NO_REPEAT]
+    assert f"Note 1: {NO_TOWERS}." in page.text
     first = rows[0]
     assert first[:3] == ["by row", "train", "train"]
     site = next(row for row in rows if row[:3] == ["by site", "train", "shared"])
@@ -375,3 +377,61 @@ def test_conditional_without_reason_says_so() -> None:
 
 def test_all_names_of_tables_are_used() -> None:
     assert set(make_tables()) | {"decomposition_sites"} == set(TABLES)
+
+
+def two_tests(classifier: float, distance: float) -> list[str]:
+    """What the headline says of P(X) where the two tests have these p-values."""
+    table = make_tables()["distances"].with_columns(
+        pl.when(pl.col("measure") == "energy").then(distance).otherwise(pl.col("p_value")).alias("p_value")
+    )
+    found = headline(make_covariate(p_value=classifier), make_conditional_dict(), {"distances": table}, target="GPP")
+    return list(found.answers[0][1])
+
+
+def test_classifier_and_distances_answer_together() -> None:
+    assert two_tests(0.01, 0.01)[0].startswith("Yes: at towers it has not seen")
+    assert two_tests(0.04, 0.04)[0].startswith("Yes:")
+    assert two_tests(0.3, 0.2)[0].startswith("Not shown:")
+    first, second, *_ = two_tests(0.1, 0.001)
+    assert first.startswith("Yes, by distances, though the classifier does not show it: the energy distance")
+    assert "0.410, where exchanged labels give 0.0800" in first and "p\u00a0=\u00a00.001" in first
+    assert "The distances have more power" in second and "p\u00a0=\u00a00.100" in second
+    first, second, *_ = two_tests(0.01, 0.4)
+    assert first.startswith("Yes, by the classifier, though the distances do not show it: at towers")
+    assert second.startswith("Without a classifier the energy distance")
+
+
+def test_two_tests_do_not_double_the_false_alarms() -> None:
+    """One of two p-values between 0.025 and 0.05 decides nothing (Simes)."""
+    assert two_tests(0.04, 0.2)[0].startswith("Open, by the classifier")
+    assert two_tests(0.2, 0.04)[0].startswith("Open, by distances")
+    assert "decides nothing" in two_tests(0.2, 0.04)[0]
+
+
+def test_a_note_that_rows_share_is_said_once(tmp_path: Path) -> None:
+    words = "unit: tower; 39 train and 13 test towers exchange their labels; see by_site"
+    tables = make_tables()
+    tables["distances"] = tables["distances"].with_columns(pl.lit(words).alias("note"))
+    text = write(tmp_path, tables=tables)
+    page = Page(text)
+    assert [row[0] for row in page.tables["distances"]] == ["Measure", "energy", "sliced wasserstein", "mmd"]
+    assert "Note" not in page.tables["distances"][0]
+    assert page.text.count("39 train and 13 test towers") == 1
+    assert "see the split by site." in page.text and "by_site" not in page.text
+
+
+def test_the_page_tells_what_the_clock_alone_gives(tmp_path: Path) -> None:
+    tables = make_tables()
+    plain = write(tmp_path / "plain", tables=tables)
+    assert "hour of day alone" not in plain and "Thin dotted line" not in plain
+    tables["error_curve"] = tables["error_curve"].with_columns((pl.col("rmse") * 0.9).alias("rmse_clock"))
+    row = {"model": "xgb", "measure": "rmse_outside_minus_inside_same_clock", "value": 0.31, "low": 0.1, "high": 0.5}
+    told = {**APPLICABILITY, "summary": [*APPLICABILITY["summary"], {**row, "p_value": 0.01, "n": 20}]}  # type: ignore[misc]
+    text = Page(write(tmp_path / "clock", tables=tables, applicability=told)).text
+    assert "tower, month and hour of day alone" in text and "Thin dotted line" in text
+    assert "only where the thick line leaves the thin one" in text
+    unit = target_unit("GPP")
+    assert (
+        f"tells: at the same tower, month and hour of day, the RMSE of hours outside the area is 0.31 {unit} more"
+        in text
+    )

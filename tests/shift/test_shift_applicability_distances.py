@@ -100,3 +100,30 @@ def test_bad_coordinates_are_told() -> None:
         places([1, 2], ["A"])
     with pytest.raises(DataError, match="at least one value"):
         area_between([], [1.0])
+
+
+def test_a_place_alone_has_no_other_near_it() -> None:
+    with pytest.raises(DataError, match="1 places have no other place to be near to"):
+        nearest_km([[10.0, 5.0]], [[10.0, 5.0]], skip_self=True)
+
+
+def test_a_domain_that_cannot_be_compared_is_refused_or_has_a_reason() -> None:
+    whole = split(part("train", [0, 1, 2, 3], seed=5), part("test", [0, 1], seed=6))
+    without = distance_distributions(whole, domain=Domain(lat=[0.0], lon=[0.0]), rows=300).summary
+    told = without.filter((pl.col("space") == "geographic") & (pl.col("against") == "domain"))
+    assert told["reason"].to_list() == ["no coordinates of the towers were given"]
+    for domain, why in (
+        (Domain(lat=[0.0]), "only one of lat and lon"),
+        (Domain(lat=[0.0, 1.0], lon=[0.0]), r"lat of shape \(2,\)"),
+        (Domain(lat=[np.nan], lon=[0.0]), "missing coordinates"),
+        (Domain(np.zeros((0, 6))), "at least one row"),
+    ):
+        with pytest.raises(DataError, match=why):
+            distance_distributions(whole, domain=domain, rows=300)
+
+
+def test_numbers_of_threads_that_there_are_not_are_refused() -> None:
+    whole = split(part("train", [0, 1, 2, 3], seed=5), part("test", [0, 1], seed=6))
+    for jobs in (0, -2):
+        with pytest.raises(DataError, match=f"jobs must be a number of threads, or -1 .* not {jobs}"):
+            distance_distributions(whole, rows=300, jobs=jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,3 +134,20 @@ def test_what_gives_no_weights_is_told(world: tuple[Any, Any]) -> None:
     assert feature_weights(None, *world, weights="equal").weights == dict.fromkeys(COVARIATES, 0.25)
     given = feature_weights(None, *world, weights={"TA": 3, "VPD": 1, "SW_IN": 0, "PFT": 0})
     assert given.source == "given" and given.weights["TA"] == 0.75
+
+
+def test_importances_that_are_no_numbers_count_as_zero_and_say_so(world: tuple[Any, Any]) -> None:
+    class Told:
+        feature_importances_ = np.array([1.0, np.nan, 0.0, 1.0, 0.0, 0.0])
+
+    found = feature_weights(Told(), *world)
+    assert found.weights == {"TA": 0.5, "VPD": 0.0, "SW_IN": 0.0, "PFT": 0.5}
+    assert found.notes == ("importance of VPD was missing or infinite and counts as 0",)
+
+
+def test_a_validation_without_the_target_is_replaced_by_train(world: tuple[Any, Any]) -> None:
+    train, validation = world
+    bare = replace(validation, y=np.full_like(validation.y, np.nan))
+    found = feature_weights(Odd(), train, bare)
+    assert found.weights == feature_weights(Odd(), train, None).weights
+    assert any("no validation rows with the target" in note for note in found.notes)

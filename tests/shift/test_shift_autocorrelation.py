@@ -137,6 +137,24 @@ def test_series_that_say_nothing_have_a_reason() -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_values_without_neighbours_have_an_acf_and_a_reason() -> None:
+    """Every second hour is there: no pair at lag 1, so there is no sum over lags, yet the other lags are told."""
+    values = np.where(np.arange(4000) % 2 == 0, np.random.default_rng(9).normal(size=4000), np.nan)
+    found = autocorrelation_of(hours("AA-One", values), ["GPP"], scales=("hourly",))
+    row = found.effective.row(0, named=True)
+    assert row["n_effective"] is None and row["reason"].startswith("0 pairs of neighbouring values; at least 10")
+    assert found.table["lag"].to_list()[:3] == [0, 2, 4]
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_means_of_a_constant_that_differ_by_rounding_are_still_constant() -> None:
+    values = np.full(24 * 200, float(np.float32(3.3)) - 1.1)
+    values[np.random.default_rng(10).random(len(values)) < 0.2] = np.nan  # days of different length
+    found = autocorrelation_of(hours("AA-One", values), ["GPP"], scales=("hourly", "daily"))
+    assert found.table.is_empty()
+    assert all("all values are the same" in reason for reason in found.effective["reason"])
+
+
 def test_a_trend_is_still_correlated_at_the_end() -> None:
     found = effective_size(*acf(np.repeat([0.0, 1.0], 500), 300))
     assert found.reason is not None and "upper limit" in found.reason

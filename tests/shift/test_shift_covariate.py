@@ -198,6 +198,26 @@ def test_the_same_seed_gives_the_same_in_one_process_or_in_two(
     assert covariate(small, repeats=2, permutations=9, max_rows=250, seed=1).by_row.auc != measured.by_row.auc
 
 
+def test_all_rows_of_a_large_store_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight million rows of 26 covariates: 2.5 GB for each process, so fewer processes than cores."""
+    monkeypatch.setattr(covariate_pool, "cores", lambda: 8)
+    assert covariate_pool.processes_for(10, 8_000_000, 3 * 8_000_000 * 26 * 4) == 3
+    assert covariate_pool.processes_for(10, 200_000, 3 * 200_000 * 26 * 4) == 8
+    assert covariate_pool.processes_for(2, 200_000, 0) == 2
+    assert covariate_pool.processes_for(10, 100_000_000, 3 * 100_000_000 * 26 * 4) == 1
+    assert covariate_pool.processes_for(10, 1_000, 0) == 1
+    asked: list[int] = []
+
+    def here(_tasks: int, _rows: int, each: int) -> int:
+        asked.append(each)
+        return 1
+
+    monkeypatch.setattr(covariate_pool, "processes_for", here)
+    pool = pool_of(rows=10)
+    both(pool, permutations=1)
+    assert asked[:2] == [3 * pool.X.nbytes] * 2
+
+
 def test_the_protocol_decides_about_gap_filled_test_rows(small: Split) -> None:
     told = covariate(small, repeats=1, permutations=1, protocol="measured")
     assert told.record["test_rows"] == int((small.test.qc == 1).sum()) < len(small.test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,11 @@ def test_too_few_units_give_a_value_and_a_reason() -> None:
     assert table["p_value"].null_count() == 3 and table["value"].null_count() == 0
     assert "12 train and 1 test towers" in table["note"][0] and "at least 4" in table["note"][0]
     assert record["permutations"] == 0
+
+
+def test_no_p_value_is_zero_however_many_permutations_there_are() -> None:
+    able = replace(exchange(pool_of(rows=2)), log10_distinct=900.0)
+    assert 0 < able.smallest_p < 1e-300 and "more than a million" in able.note()
 
 
 def test_p_counts_the_observed_and_ties() -> None:

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from fluxtrapolation.errors import DataError
-from fluxtrapolation.shift import slices as module
 from fluxtrapolation.shift.sampling import choose_rows
-from fluxtrapolation.shift.slices import slices
+from fluxtrapolation.shift.slices import SCHEMA, slices
 from shift_worlds import World
 
 WORLD = World("covariate", traits=False, train_towers=30, test_towers=30, rows=80, noise=0.2)
@@ -28,7 +27,7 @@ def made(split):
 
 
 def test_every_covariate_side_and_kind_has_its_bins(made, split):
-    assert made.table.columns == list(module.SCHEMA)
+    assert made.table.columns == list(SCHEMA)
     counts = made.table.group_by("covariate", "side", "kind").len()
     assert counts.height == len(split.feature_names) * 4
     assert set(counts["len"]) == {6}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxtrapolation.shift.covariate_pool import Pool
+from fluxtrapolation.shift.covariate_pool import Covariate, Pool
 from fluxtrapolation.shift.sampling import choose_rows
-from fluxtrapolation.shift.univariate import histogram_table, sorted_distances, univariate_table
+from fluxtrapolation.shift.univariate import class_shares, histogram_table, sorted_distances, univariate_table
 from shift_px_worlds import px_split
 
 numbers = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=30)
@@ -76,3 +76,18 @@ def test_histograms_hold_nearly_all_rows_on_common_edges() -> None:
     pft = table.filter(covariate="PFT")
     assert pft["label"].to_list() == ["ENF", "GRA"]
     assert pft["train"].sum() == pytest.approx(1) and pft["test"].sum() == pytest.approx(1)
+
+
+def test_rows_of_a_class_without_a_column_are_counted_and_not_lost_to_rounding() -> None:
+    """Shares of train that sum to 0.9999...: what is left of one is no class of train."""
+    train = np.repeat([[0, 1], [1, 0]], [14, 1], axis=0)
+    test = np.array([[0, 0]] * 2 + [[1, 0]] * 8)
+    X = np.concatenate([train, test]).astype(np.float32)
+    shares = class_shares(X, np.arange(25) >= 15, Covariate("PFT", (0, 1)))
+    assert shares[0].tolist() == [1 / 15, 14 / 15, 0.0] and shares[1].tolist() == [0.8, 0.0, 0.2]
+    for n in range(2, 60):  # whatever rounding makes of the shares of n rows
+        classes = np.eye(7, dtype=np.float32)[np.arange(n) % 7]
+        told = class_shares(
+            np.vstack([classes, np.zeros((3, 7))]), np.arange(n + 3) >= n, Covariate("PFT", (*range(7),))
+        )
+        assert told[0][-1] == 0 and told[1][-1] == 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, say
+from fluxtrapolation.cli.console import SiteProgress, emit_json, emit_path, emit_table, err, say
 from fluxtrapolation.cli.options import JsonFlag, Protocol, ProtocolOption, outside_stores
 
 if TYPE_CHECKING:
@@ -56,8 +59,6 @@ def shift(
     Each measure is given by row, as published, and by site, with whole towers held out, which is the one to believe.
     What cannot be estimated is told with its reason. Beside the page: shift.json, tables/ (CSV) and figures/.
     """
-    import os
-
     from fluxtrapolation.data.store import Store
     from fluxtrapolation.scenarios import make_split
     from fluxtrapolation.shift.measure import MeasureOptions, measure
@@ -74,9 +75,13 @@ def shift(
         jobs=jobs or min(os.cpu_count() or 1, 8),
     )
     judged = _judged(run or [], split)
-    with SiteProgress("measuring") as progress:
-        found = measure(split, models=judged, options=options, store=opened, domain=places, tell=progress)
-    page = write_shift(found, out, split=split, command=_command(store, scenario, target, run or [], options, domain))
+    _need_folder(out)
+    with _Progress("measuring") as progress:
+        found = measure(
+            split, models=[one for one, _ in judged], options=options, store=opened, domain=places, tell=progress
+        )
+    command = _command(store, scenario, target, run or [], options, domain, out)
+    page = write_shift(found, out, split=split, command=command, judged=judged)
     if json:
         emit_json({"path": str(page), **found.to_dict()})
         return
@@ -84,8 +89,91 @@ def shift(
     emit_path(page)
 
 
-def write_shift(found: ShiftReport, out: Path, *, split: Split, command: str) -> Path:
-    """Write the page, shift.json, tables/ and figures/ of measures of shift; returns the page."""
+class _Progress(SiteProgress):
+    """Progress over the steps of the measurement; where there is no terminal, a line for each step that names it."""
+
+    def __call__(self, site: str, done: int, total: int) -> None:
+        if err.is_terminal:
+            super().__call__(site, done, total)
+        else:
+            say(f"measuring, step {done + 1} of {total}: {site}")
+
+
+def _need_folder(out: Path) -> None:
+    """Refuse a place that cannot become the folder of the page, before minutes of work.
+
+    Raises
+    ------
+    DataError
+        If a file is in the way.
+    """
+    from fluxtrapolation.errors import DataError
+
+    for place in (*reversed(out.absolute().parents), out, out / "tables", out / "figures"):
+        if place.exists() and not place.is_dir():
+            raise DataError(f"--out {out}: {place} is a file, where a folder is needed. Choose another --out.")
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A hidden folder in ``out`` whose files take their places together when all are written, the page last.
+
+    A run that fails or is interrupted leaves what stood there before. Figures of an earlier run that this one has not
+    drawn are removed; no other file is.
+
+    Raises
+    ------
+    DataError
+        If ``out`` cannot be written.
+    """
+    from fluxtrapolation.data.folder import writing
+    from fluxtrapolation.plots.shift.figures import FIGURES, FORMATS
+    from fluxtrapolation.plots.shift.page import PAGE_NAME
+
+    with writing(out):
+        stage = out / f".shift.{os.getpid()}.tmp"
+        stage.mkdir(parents=True, exist_ok=True)
+        try:
+            yield stage
+            made = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
+            known = {Path("figures", f"{name}.{ending}") for name in FIGURES for ending in FORMATS}
+            for stale in known.difference(made):
+                (out / stale).unlink(missing_ok=True)
+            for name in sorted(made, key=lambda name: name == Path(PAGE_NAME)):
+                (out / name).parent.mkdir(exist_ok=True)
+                (stage / name).replace(out / name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_shift(
+    found: ShiftReport, out: Path, *, split: Split, command: str, judged: Sequence[tuple[Judged, str | None]] = ()
+) -> Path:
+    """Write the page, shift.json, tables/ and figures/ of measures of shift, all or nothing; returns the page.
+
+    Parameters
+    ----------
+    found : ShiftReport
+    out : Path
+        Folder; what an earlier call wrote there is replaced.
+    split : Split
+        What was measured.
+    command : str
+        For the page.
+    judged : sequence of (Judged, str or None)
+        The models, each with the reason why its importances cannot be read.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written.
+    """
+    with _staged(out) as stage:
+        page = _write(found, stage, split=split, meta=_meta(found.record, split, command, judged))
+    return out / page.name
+
+
+def _write(found: ShiftReport, out: Path, *, split: Split, meta: Mapping[str, Any]) -> Path:
     import json
 
     from fluxtrapolation.files import atomic_path, write_bytes_atomic
@@ -98,9 +186,9 @@ def write_shift(found: ShiftReport, out: Path, *, split: Split, command: str) ->
         with atomic_path(folder / f"{name}.csv") as path:
             table.write_csv(path)
     whole = found.to_dict()
-    write_bytes_atomic(out / "shift.json", json.dumps(whole, indent=1, default=str, allow_nan=False).encode())
+    write_bytes_atomic(out / "shift.json", json.dumps(whole, indent=1, allow_nan=False).encode())
     shown = {name: table for name, table in found.tables.items() if name in TABLES}
-    threshold = found.applicability.threshold
+    threshold = None if found.applicability is None else found.applicability.threshold
     prior = len(split.test) / (len(split.train) + len(split.test))
     save_figures(out / "figures", shown, target=split.target, threshold=threshold, prior=prior)
     return write_shift_page(
@@ -110,11 +198,13 @@ def write_shift(found: ShiftReport, out: Path, *, split: Split, command: str) ->
         conditional=whole["conditional"],
         tables=shown,
         applicability=whole["applicability"],
-        meta=_meta(found.record, split, command),
+        meta=meta,
     )
 
 
-def _meta(record: Mapping[str, Any], split: Split, command: str) -> dict[str, Any]:
+def _meta(
+    record: Mapping[str, Any], split: Split, command: str, judged: Sequence[tuple[Judged, str | None]]
+) -> dict[str, Any]:
     from fluxtrapolation.data.manifest import utc_now
 
     notes = []
@@ -123,11 +213,17 @@ def _meta(record: Mapping[str, Any], split: Split, command: str) -> dict[str, An
             "No run was given: the model is boosted trees, fitted on the spot on at most 100,000 train rows. Give a "
             "trained run with --run to judge that."
         )
+    elif judged and judged[0][1] is not None:
+        notes.append(
+            "All covariates weigh the same in the dissimilarity index, because the first run, "
+            f"{judged[0][0].name}, gives no importances: {judged[0][1]}."
+        )
     elif len(record["models"]) > 1:
         notes.append(
             f"The dissimilarity index takes its weights from {record['models'][0]}, the first run; the errors of all "
             "models are told along it."
         )
+    notes += [f"Cannot be told, {name}: {reason}" for name, reason in record["reasons"].items()]
     return {
         "target": split.target,
         "scenario": split.scenario.name,
@@ -142,19 +238,32 @@ def _meta(record: Mapping[str, Any], split: Split, command: str) -> dict[str, An
     }
 
 
-def _judged(runs: Sequence[Path], split: Split) -> list[Judged]:
+def _judged(runs: Sequence[Path], split: Split) -> list[tuple[Judged, str | None]]:
+    """What the runs predict, each with the reason why its importances cannot be read, or None.
+
+    Raises
+    ------
+    RunError
+        If a run is given twice, is not complete, or is of something else.
+    """
+    from fluxtrapolation.errors import RunError
     from fluxtrapolation.runs.on_test import run_on_test
     from fluxtrapolation.shift.measure import Judged
 
-    found: list[Judged] = []
-    for path in runs:
-        one = run_on_test(path, split)
-        if one.note is not None and not found:
-            say(
-                f"note: {path}: {one.note}, so all covariates weigh the same in the dissimilarity index. Give another "
-                "run first to take the weights from it."
-            )
-        found.append(Judged(one.name, one.y_pred, one.model))
+    places = [path.resolve() for path in runs]
+    for path, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise RunError(f"The run {path} is given {places.count(place)} times. Give each run once.")
+    read = [(path, run_on_test(path, split)) for path in runs]
+    names = [one.name for _, one in read]
+    found = [
+        # Runs of one model with different seeds or searches are told apart by their folders.
+        (Judged(one.name if names.count(one.name) == 1 else str(path), one.y_pred, one.model), one.note)
+        for path, one in read
+    ]
+    if found and found[0][1] is not None:
+        other = " Give another run first to take the weights from it." if any(note is None for _, note in found) else ""
+        say(f"note: {runs[0]}: {found[0][1]}, so all covariates weigh the same in the dissimilarity index.{other}")
     return found
 
 
@@ -162,7 +271,7 @@ def _domain(store: Store, split: Split) -> Domain:
     """Rows of another store, as places where predictions are wanted: an equal share of each tower's."""
     import numpy as np
 
-    from fluxtrapolation.errors import MissingColumnError, examples
+    from fluxtrapolation.errors import DataError, MissingColumnError, examples
     from fluxtrapolation.schema import PFT_PREFIX, pft_column
     from fluxtrapolation.shift.distance_distributions import Domain
 
@@ -179,7 +288,7 @@ def _domain(store: Store, split: Split) -> Domain:
         record = store.record(site)
         lat.append(record.lat)
         lon.append(record.lon)
-        frame = store.read_site(site, hourly)[::step].drop_nulls()
+        frame = store.read_site(site, hourly)[::step].fill_nan(None).drop_nulls()
         block = np.zeros((frame.height, len(split.feature_names)), dtype=np.float32)
         for column, name in enumerate(split.feature_names):
             if name in hourly:
@@ -187,7 +296,16 @@ def _domain(store: Store, split: Split) -> Domain:
             elif name == pft_column(record.igbp):
                 block[:, column] = 1.0
         blocks.append(block)
-    return Domain(np.concatenate(blocks), lat, lon)
+    X = np.concatenate(blocks)
+    if not len(X):
+        raise DataError(f"The store {store.path} has no hour with all {len(hourly)} covariates of the scenario.")
+    unseen = sorted({igbp for igbp in store.igbp_classes if pft_column(igbp) not in split.feature_names})
+    if unseen:
+        say(
+            f"note: {store.path}: {len(unseen)} plant functional types are unknown to the scenario's store: "
+            f"{examples(unseen)}. Towers of theirs count as of no type."
+        )
+    return Domain(X, lat, lon)
 
 
 def _summary(found: ShiftReport) -> None:
@@ -196,6 +314,9 @@ def _summary(found: ShiftReport) -> None:
     for name, split in (("by row", found.covariate.by_row), ("by site", found.covariate.by_site)):
         rows.append((f"P(X), {name}: AUC", split.auc.text(), _p(split.p_value)))
         rows.append((f"P(X), {name}: balanced accuracy", split.balanced_accuracy.text(), None))
+    for row in found.covariate.distances.filter(found.covariate.distances["measure"] == "energy").to_dicts():
+        usual = "" if row["exchanged"] is None else f" (labels exchanged: {row['exchanged']:.3g})"
+        rows.append(("P(X), by site: energy distance", f"{row['value']:.3g}{usual}", _p(row["p_value"])))
     for name, unit in (("by row", found.conditional.by_row), ("by site", found.conditional.by_site)):
         for marginal in _MARGINALS:
             cell = unit.fit_on_train.marginal(marginal)
@@ -207,7 +328,8 @@ def _summary(found: ShiftReport) -> None:
                 )
             )
     applied = found.applicability
-    rows.append(("Test rows outside the area of applicability", f"{applied.outside_share:.1%}", None))
+    outside = f"cannot be told: {found.reasons['applicability']}" if applied is None else f"{applied.outside_share:.1%}"
+    rows.append(("Test rows outside the area of applicability", outside, None))
     emit_table(["measure", "value", "p"], rows)
 
 
@@ -215,7 +337,9 @@ def _p(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
 
 
-def _command(store: Path, scenario: str, target: str, runs: Sequence[Path], options: Any, domain: Path | None) -> str:
+def _command(
+    store: Path, scenario: str, target: str, runs: Sequence[Path], options: Any, domain: Path | None, out: Path
+) -> str:
     """The command line that makes this page again."""
     import shlex
 
@@ -239,4 +363,4 @@ def _command(store: Path, scenario: str, target: str, runs: Sequence[Path], opti
         words += ["--max-rows", str(options.max_rows)]
     if domain is not None:
         words += ["--domain", str(domain)]
-    return shlex.join([*words, "--out", "shift/"])
+    return shlex.join([*words, "--out", str(out)])

@@ -52,7 +52,8 @@ def run_on_test(run: RunFolder | str | Path, split: Split, *, selection: str = "
     Raises
     ------
     RunError
-        If the run is not complete, or is of another scenario, target or store.
+        If the run is not complete, is of another scenario, target or store, or its file of predictions is missing,
+        damaged or not of these rows.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     state = folder.state()
@@ -61,14 +62,22 @@ def run_on_test(run: RunFolder | str | Path, split: Split, *, selection: str = "
         raise RunError(f"There is no selection {selection!r}.{did_you_mean(selection, SELECTIONS)}")
     if state.status != "complete":
         raise RunError(f"The run {folder.path} is {state.status}, not complete. Run 'fluxtrapolation train' again.")
-    for what, here, wanted in (
-        ("target", config.target, split.target),
-        ("scenario", config.scenario_hash, split.scenario.sha256),
-        ("store", config.store_hash, split.store_hash),
+    for what, same, told, asked in (
+        ("target", config.target == split.target, config.target, split.target),
+        (
+            "scenario",
+            config.scenario_hash == split.scenario.sha256,
+            f"{config.scenario} ({config.scenario_hash[:12]})",
+            f"{split.scenario.name} ({split.scenario.sha256[:12]})",
+        ),
+        (
+            "store",
+            config.store_hash == split.store_hash,
+            f"{state.store} as it was then (content {config.store_hash[:12]})",
+            f"the one given (content {split.store_hash[:12]})",
+        ),
     ):
-        if here != wanted:
-            told = f"{config.scenario} ({here[:12]})" if what == "scenario" else here[:12]
-            asked = f"{split.scenario.name} ({wanted[:12]})" if what == "scenario" else wanted[:12]
+        if not same:
             raise RunError(
                 f"The run {folder.path} is of another {what}: {told}, not {asked}. Give a run of the same scenario, "
                 "target and store, or train one."
@@ -90,14 +99,25 @@ def run_on_test(run: RunFolder | str | Path, split: Split, *, selection: str = "
 
 def _aligned(path: Path, test: Part) -> NDArray[np.float64]:
     """``y_pred`` of a file of predictions in the order of the rows of a part."""
-    frame = pl.read_parquet(path, columns=[SITE, TIME, "y_pred"])
+    try:
+        frame = pl.read_parquet(path, columns=[SITE, TIME, "y_pred"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({str(error).splitlines()[0]})"
+        raise RunError(f"{path} {why}. Run 'fluxtrapolation train' with --overwrite.") from None
     wanted = test.to_frame().select(pl.col(SITE).cast(pl.String), TIME)
-    given = frame.with_columns(pl.col(SITE).cast(pl.String))
+    given = frame.select(
+        pl.col(SITE).cast(pl.String), pl.col(TIME).cast(wanted.schema[TIME]), pl.col("y_pred").cast(pl.Float64)
+    )
+    twice = given.height - given.select(SITE, TIME).n_unique()
+    if twice:
+        raise RunError(f"{path} has {twice:,} rows twice. Run 'fluxtrapolation train' with --overwrite.")
     if not given.select(SITE, TIME).equals(wanted):
         given = wanted.join(given, on=[SITE, TIME], how="left", maintain_order="left")
-    if given.height != wanted.height or given["y_pred"].null_count():
+    y_pred = given["y_pred"].fill_null(float("nan")).to_numpy()
+    lost = int((~np.isfinite(y_pred)).sum())
+    if lost:
         raise RunError(
-            f"{path} lacks predictions for {given['y_pred'].null_count():,} of {wanted.height:,} test rows. Run "
-            "'fluxtrapolation train' with --overwrite."
+            f"{path} lacks predictions for {lost:,} of {len(y_pred):,} test rows. Run 'fluxtrapolation train' with "
+            "--overwrite."
         )
-    return given["y_pred"].cast(pl.Float64).to_numpy()
+    return y_pred

@@ -15,7 +15,16 @@ from fluxtrapolation.scenarios import Part, Split
 from fluxtrapolation.schema import SITE
 from fluxtrapolation.shift.applicability_places import Coordinates, places
 from fluxtrapolation.shift.dissimilarity import REFERENCE_ROWS, Dissimilarity, Folds, dissimilarity
-from fluxtrapolation.shift.error_curve import CURVE, SUMMARY, TOWERS, Errors, curve, summarise, tower_curve, tower_errors
+from fluxtrapolation.shift.error_curve import (
+    CURVE,
+    SUMMARY,
+    TOWERS,
+    Errors,
+    curve,
+    summarise,
+    tower_curve,
+    tower_errors,
+)
 from fluxtrapolation.shift.importances import Importances, Weights, feature_weights
 from fluxtrapolation.shift.sampling import Protocol
 

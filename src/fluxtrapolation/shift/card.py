@@ -56,36 +56,26 @@ def difficulty(
         If not one target of the store makes a split of it, because a part is empty.
     """
     from fluxtrapolation.shift.conditional import conditional
-    from fluxtrapolation.shift.covariate import covariate
 
     opened = Store.of(store)
     reasons: dict[str, str] = {}
     card: dict[str, Any] = {}
+    refused: DataError | ScenarioError | None = None
 
-    def keep(name: str, value: float | None, reason: str | None) -> float | None:
-        if value is None and reason:
-            reasons[name] = reason
-        return None if value is None else round(value, _DIGITS)
+    def keep(name: str, found: Estimate) -> float | None:
+        if found.mean is None:
+            reasons[name] = found.reason or "no reason given"
+        return None if found.mean is None else round(found.mean, _DIGITS)
 
     by_target: dict[str, float | None] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FluxtrapolationWarning)  # told once, where the scenario is applied for real
-        splits, refused = _splits(opened, scenario)
-        for target, error in refused.items():
-            by_target[target] = keep(f"conditional_by_site.{target}", None, str(error))
-        for target, split in splits.items():
-            if not card:
-                try:
-                    found = covariate(
-                        split, repeats=repeats, max_rows=max_rows, permutations=CARD_PERMUTATIONS, seed=seed
-                    )
-                except DataError as error:
-                    card |= {name: keep(name, None, str(error)) for name in OF_COVARIATES}
-                else:
-                    energy = found.distances.filter(found.distances["measure"] == "energy")
-                    told = (found.by_row.auc, found.by_site.auc, Estimate(float(energy["value"][0]), n=1))
-                    card |= {n: keep(n, one.mean, one.reason) for n, one in zip(OF_COVARIATES, told, strict=True)}
+        for target in opened.targets:  # one split at a time is held
             try:
+                split = make_split(opened, scenario, target=target, parts=("train", "test"))
+                if not card:
+                    found = _of_covariates(split, repeats=repeats, max_rows=max_rows, seed=seed)
+                    card |= {name: keep(name, one) for name, one in found.items()}
                 # Only what the card tells: the rest takes ten times as long.
                 shared = conditional(
                     split,
@@ -95,27 +85,25 @@ def difficulty(
                     fit_on=("train",),
                     units=("site",),
                     slice_rows=0,
-                ).by_site.fit_on_train.shared
+                ).by_site.fit_on_train.shared.rmse_increase
             except (DataError, ScenarioError) as error:
-                by_target[target] = keep(f"conditional_by_site.{target}", None, str(error))
-                continue
-            increase = shared.rmse_increase
-            by_target[target] = keep(f"conditional_by_site.{target}", increase.mean, increase.reason)
+                refused, shared = refused or error, Estimate.cannot(str(error))
+            by_target[target] = keep(f"conditional_by_site.{target}", shared)
+    if not card and refused is not None:
+        raise refused
     card["conditional_by_site"] = by_target
     if reasons:
         card["reasons"] = reasons
     return card | {"rows": max_rows, "repeats": repeats, "seed": seed, "package_version": __version__}
 
 
-def _splits(store: Store, scenario: Scenario) -> tuple[dict[str, Split], dict[str, DataError | ScenarioError]]:
-    """Splits by target, and why others cannot be made; raises the first of these reasons where none can be."""
-    splits: dict[str, Split] = {}
-    refused: dict[str, DataError | ScenarioError] = {}
-    for target in store.targets:
-        try:
-            splits[target] = make_split(store, scenario, target=target, parts=("train", "test"))
-        except (DataError, ScenarioError) as error:
-            refused[target] = error
-    if not splits:
-        raise next(iter(refused.values()))
-    return splits, refused
+def _of_covariates(split: Split, *, repeats: int, max_rows: int, seed: int) -> dict[str, Estimate]:
+    """What the card tells of P(X); a reason where no covariate varies or one has holes."""
+    from fluxtrapolation.shift.covariate import covariate
+
+    try:
+        found = covariate(split, repeats=repeats, max_rows=max_rows, permutations=CARD_PERMUTATIONS, seed=seed)
+    except DataError as error:
+        return dict.fromkeys(OF_COVARIATES, Estimate.cannot(str(error)))
+    energy = float(found.distances.filter(found.distances["measure"] == "energy")["value"][0])
+    return dict(zip(OF_COVARIATES, (found.by_row.auc, found.by_site.auc, Estimate(energy, n=1)), strict=True))

@@ -140,7 +140,9 @@ def by_row(pool: Pool, *, repeats: int, permutations: int, seed: int) -> Fitted:
     if few < 2:
         return _nothing(pool, "row", f"one side has {few} row; halves need at least 2")
 
-    found = side_by_side(partial(_row_repeat, pool, permutations, seed), range(repeats), rows=len(pool))
+    found = side_by_side(
+        partial(_row_repeat, pool, permutations, seed), range(repeats), rows=len(pool), each=pool.fit_bytes
+    )
     shift = replace(
         _summary(pool, "row", found),
         p_value=float(np.median([r.p_row for r in found if r.p_row is not None])),
@@ -177,7 +179,7 @@ def by_site(
         why = f"{sides[0]} towers have train rows and {sides[1]} have test rows; at least {MIN_UNITS} a side are needed"
         return _nothing(pool, "site", why)
 
-    found = side_by_side(partial(_site_repeat, pool, seed), range(repeats), rows=len(pool))
+    found = side_by_side(partial(_site_repeat, pool, seed), range(repeats), rows=len(pool), each=pool.fit_bytes)
     shift = _summary(pool, "site", found)
     shift = _site_test(pool, shift, permutations, seed, test_rows, test_iterations)
     drops = np.array([r.drops for r in found])

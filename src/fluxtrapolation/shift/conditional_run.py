@@ -162,12 +162,15 @@ def _weigh(sides: dict[str, _Side], marginal: Marginal, prior: float, task: _Tas
     return _Weighed(
         mse={name: float(weights[name] @ side.squares) for name, side in sides.items()},
         ess=ess,
-        squares={
-            name: np.bincount(side.towers, weights[name] * side.squares, minlength=size) for name, side in sides.items()
-        },
-        weights={name: np.bincount(side.towers, weights[name], minlength=size) for name, side in sides.items()},
+        squares={name: _by_tower(side.towers, weights[name] * side.squares, size) for name, side in sides.items()},
+        weights={name: _by_tower(side.towers, weights[name], size) for name, side in sides.items()},
         gap=(means["test"] - means["train"]) / task.scale,
     )
+
+
+def _by_tower(towers: NDArray[np.int64], values: Float64, size: int) -> Float64:
+    """Sums of values by tower, shape (size,)."""
+    return np.asarray(np.bincount(towers, values, minlength=size), dtype=np.float64)
 
 
 def _marginal(

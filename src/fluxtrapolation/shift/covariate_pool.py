@@ -25,6 +25,8 @@ PFT: Final = "PFT"
 
 PARALLEL_ROWS: Final = 20_000
 """Rows from which on work is spread over processes."""
+MEMORY: Final = 8 << 30
+"""Bytes that these processes may take together, beside the rows themselves."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -135,6 +137,11 @@ class Pool:
             constant=tuple(c.name for c in groups if c not in varying),
         )
 
+    @property
+    def fit_bytes(self) -> int:
+        """About what a process takes that fits one half and tells the other: each is copied, and again in 64 bits."""
+        return 3 * self.X.nbytes
+
     def unit_rows(self) -> Ints:
         """Rows of each unit, shape (units,)."""
         return np.bincount(self.unit, minlength=len(self.units))
@@ -178,14 +185,14 @@ def seeded(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))
 
 
-def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], *, rows: int) -> list[Result]:
+def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], *, rows: int, each: int = 0) -> list[Result]:
     """Results of ``work`` in order: in one process per core, each with one thread; or here, where ``rows`` are few.
 
     Threads of boosting lose more on small samples by waiting for one another than they gain, on a busy machine a
     hundredfold. And two fits in threads of one process would disturb each other's warning filters (scikit-learn resets
-    and restores those of the process).
+    and restores those of the process). Where a task takes ``each`` bytes, no more processes than :data:`MEMORY` holds.
     """
-    processes = min(cores(), len(tasks)) if rows >= PARALLEL_ROWS else 1
+    processes = processes_for(len(tasks), rows, each)
     if processes == 1:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -196,6 +203,13 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], *, rows:
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         found: list[Result] = joblib.Parallel(n_jobs=processes)(joblib.delayed(work)(task) for task in tasks)
     return found
+
+
+def processes_for(tasks: int, rows: int, each: int) -> int:
+    """Processes for tasks on so many rows that take ``each`` bytes."""
+    if rows < PARALLEL_ROWS:
+        return 1
+    return max(1, min(cores(), tasks, MEMORY // max(each, 1)))
 
 
 def cores() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from fluxtrapolation import __version__
 from fluxtrapolation.data.store import Store
-from fluxtrapolation.errors import DataError, examples
-from fluxtrapolation.scenarios import Split
-from fluxtrapolation.schema import SITE
+from fluxtrapolation.errors import DataError, ModelError, ScenarioError
+from fluxtrapolation.scenarios import Part, Split
 from fluxtrapolation.shift.applicability import Applicability, applicability
 from fluxtrapolation.shift.autocorrelation import Autocorrelation, autocorrelation
 from fluxtrapolation.shift.boosting import shift_regressor
@@ -24,6 +23,8 @@ from fluxtrapolation.shift.covariate import CovariateShift, covariate
 from fluxtrapolation.shift.decompose import ErrorParts, decompose
 from fluxtrapolation.shift.dissimilarity import REFERENCE_ROWS
 from fluxtrapolation.shift.distance_distributions import DistanceDistributions, Domain, distance_distributions
+from fluxtrapolation.shift.measure_inputs import refuse
+from fluxtrapolation.shift.measure_tables import tables_of
 from fluxtrapolation.shift.sampling import MAX_ROWS, Protocol
 
 OWN_MODEL: Final = "boosted-trees"
@@ -32,6 +33,7 @@ OWN_ROWS: Final = 100_000
 """Train rows of that model."""
 
 Tell = Callable[[str, int, int], None]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,32 +75,48 @@ class ShiftReport:
     ----------
     covariate, conditional, applicability, distances, autocorrelation
         What the functions of the same names tell. The area of applicability is that of the first model; all models'
-        errors are told along it.
+        errors are told along it. ``applicability`` and ``distances`` are None where they cannot be told, such as with
+        one train tower; ``reasons`` then says why.
     parts : mapping of model to ErrorParts
+        Of the rows that the protocol counts.
     tables : mapping of polars.DataFrame
         What figures are drawn from: univariate, histograms, importance, calibration, distances, conditional, slices,
-        decomposition, decomposition_sites, sites, error_curve, summary, nearest, nearest_summary, acf, effective.
+        decomposition, decomposition_sites, sites, error_curve, tower_errors, summary, nearest, nearest_summary, acf,
+        effective.
     record : dict
-        Package version, hashes, options, models, seconds.
+        Package version, hashes, options, models, seconds, reasons.
     """
 
     covariate: CovariateShift
     conditional: ConditionalShift
-    applicability: Applicability
+    applicability: Applicability | None
     parts: Mapping[str, ErrorParts]
-    distances: DistanceDistributions
+    distances: DistanceDistributions | None
     autocorrelation: Autocorrelation
     tables: Mapping[str, pl.DataFrame]
     record: dict[str, Any]
 
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why a measure is None, by its name."""
+        found: dict[str, str] = self.record["reasons"]
+        return found
+
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ``covariate, conditional, applicability, decomposition, distances, autocorrelation, record``."""
+        """For JSON: ``covariate, conditional, applicability, decomposition, distances, autocorrelation, record``.
+
+        A measure that cannot be told is ``{"reason": ...}``.
+        """
+
+        def told(name: str, found: Applicability | DistanceDistributions | None) -> dict[str, Any]:
+            return {"reason": self.reasons[name]} if found is None else found.to_dict()
+
         return {
             "covariate": self.covariate.to_dict(),
             "conditional": self.conditional.to_dict(),
-            "applicability": self.applicability.to_dict(),
+            "applicability": told("applicability", self.applicability),
             "decomposition": {name: one.to_dict() for name, one in self.parts.items()},
-            "distances": self.distances.to_dict(),
+            "distances": told("distances", self.distances),
             "autocorrelation": self.autocorrelation.to_dict(),
             "record": self.record,
         }
@@ -132,36 +150,37 @@ def measure(
     Raises
     ------
     ScenarioError, DataError, ModelError
-        As its parts do.
+        If there is nothing to measure: a part is empty, no test row has the target, no covariate varies or one has
+        holes; or if models, coordinates, domain or options do not fit, which is told before the work.
+
+    Notes
+    -----
+    Where the area of applicability or the distances cannot be told, the report has the reason in their place. Where a
+    model gives no weights for the covariates (it does not look at them, say), all weigh the same, and a note says so.
     """
     chosen = options or MeasureOptions()
+    refuse(split, models, chosen, store, domain)
     step = _Steps(tell)
+    reasons: dict[str, str] = {}
     common: dict[str, Any] = {"seed": chosen.seed, "protocol": chosen.protocol}
     sampled = common | {"repeats": chosen.repeats, "max_rows": chosen.max_rows}
-    _refuse_twice(models)
     step("P(X)")
     of_x = covariate(split, permutations=chosen.permutations, **sampled)
     step("P(Y|X)")
     of_y = conditional(split, **sampled)
     step("model")
     judged = list(models) or [own_model(split, seed=chosen.seed)]
+    parts = _parts(split.test, judged, chosen.protocol)
     step("applicability")
-    first = judged[0]
-    applied = applicability(
-        first.model,
-        split,
-        reference_rows=chosen.reference_rows,
-        weights="equal" if first.model is None else "model",
-        predictions={one.name: one.y_pred for one in judged},
-        coordinates=store,
-        jobs=chosen.jobs,
-        **common,
-    )
-    parts = {one.name: decompose(split.test, one.y_pred) for one in judged}
+    applied = _told(reasons, "applicability", lambda: _applicability(split, judged, chosen, store))
     step("distances")
-    near = distance_distributions(split, coordinates=store, domain=domain, seed=chosen.seed, jobs=chosen.jobs)
+    near = _told(
+        reasons,
+        "distances",
+        lambda: distance_distributions(split, coordinates=store, domain=domain, seed=chosen.seed, jobs=chosen.jobs),
+    )
     step("autocorrelation")
-    series = autocorrelation(split.test, first.y_pred)
+    series = autocorrelation(split.test, judged[0].y_pred)
     step.close()
     record = {
         "package_version": __version__,
@@ -176,9 +195,10 @@ def measure(
         "permutations": chosen.permutations,
         "reference_rows": chosen.reference_rows,
         **common,
+        "reasons": reasons,
         "seconds": step.seconds,
     }
-    tables = _tables(split, store, of_x, of_y, applied, parts, near, series)
+    tables = tables_of(split, store, of_x, of_y, applied, parts, near, series, reasons)
     return ShiftReport(of_x, of_y, applied, parts, near, series, tables, record)
 
 
@@ -190,59 +210,51 @@ def own_model(split: Split, *, seed: int = 0, rows: int = OWN_ROWS) -> Judged:
     return Judged(OWN_MODEL, np.asarray(model.predict(split.test.X)), model)
 
 
-def _refuse_twice(models: Sequence[Judged]) -> None:
-    names = [one.name for one in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{len(twice)} names stand for more than one model: {examples(twice)}. Give each its own name.")
+def _told(reasons: dict[str, str], name: str, work: Callable[[], Found]) -> Found | None:
+    """What ``work`` finds, or None with the reason; its inputs were looked at before."""
+    try:
+        return work()
+    except (DataError, ScenarioError, ModelError) as error:
+        reasons[name] = str(error)
+        return None
 
 
-def _tables(
-    split: Split,
-    store: Store | None,
-    of_x: CovariateShift,
-    of_y: ConditionalShift,
-    applied: Applicability,
-    parts: Mapping[str, ErrorParts],
-    near: DistanceDistributions,
-    series: Autocorrelation,
-) -> dict[str, pl.DataFrame]:
-    def with_model(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return pl.concat(frame.select(pl.lit(name).alias("model"), pl.all()) for name, frame in frames.items())
+def _applicability(
+    split: Split, judged: Sequence[Judged], chosen: MeasureOptions, store: Store | None
+) -> Applicability:
+    """The area of applicability of the first model; at equal weights, saying so, where it gives none."""
+    first = judged[0]
 
-    return {
-        "univariate": of_x.univariate,
-        "histograms": of_x.histograms,
-        "importance": of_x.importance,
-        "calibration": of_x.calibration,
-        "distances": of_x.distances,
-        "conditional": of_y.table,
-        "slices": of_y.slices,
-        "decomposition": with_model({name: one.overall for name, one in parts.items()}),
-        "decomposition_sites": with_model({name: one.sites for name, one in parts.items()}),
-        "sites": _sites(split, store, applied),
-        "error_curve": applied.error_curve,
-        "tower_errors": applied.tower_errors,
-        "summary": applied.summary,
-        "nearest": near.table,
-        "nearest_summary": near.summary,
-        "acf": series.table,
-        "effective": series.effective,
-    }
+    def work(weights: Literal["model", "equal"]) -> Applicability:
+        return applicability(
+            first.model,
+            split,
+            reference_rows=chosen.reference_rows,
+            weights=weights,
+            predictions={one.name: one.y_pred for one in judged},
+            protocol=chosen.protocol,
+            coordinates=store,
+            seed=chosen.seed,
+            jobs=chosen.jobs,
+        )
+
+    if first.model is None:
+        return work("equal")
+    try:
+        return work("model")
+    except ModelError as error:
+        found = work("equal")
+        found.record["notes"].append(f"all covariates weigh the same, as {first.name} gives no weights: {error}")
+        return found
 
 
-def _sites(split: Split, store: Store | None, applied: Applicability) -> pl.DataFrame:
-    """Test towers with their index, and the towers of the other parts beside them, for maps."""
-    tables = [applied.sites.with_columns(pl.lit("test").alias("part"))]
-    seen = set(split.test.sites)
-    for part in (split.train, split.validation):
-        others = [site for site in part.sites if site not in seen]
-        seen.update(others)
-        if store is not None and others:
-            records = [store.record(site) for site in others]
-            places = {"lat": [one.lat for one in records], "lon": [one.lon for one in records]}
-            tables.append(pl.DataFrame({SITE: others, **places, "part": [part.name] * len(others)}))
-    return pl.concat(tables, how="diagonal_relaxed")
+def _parts(test: Part, judged: Sequence[Judged], protocol: Protocol) -> dict[str, ErrorParts]:
+    """What the errors are made of, on the rows that the protocol counts."""
+    if protocol == "paper":
+        return {one.name: decompose(test, one.y_pred) for one in judged}
+    rows = test.qc == 1
+    measured = test.take(rows)
+    return {one.name: decompose(measured, np.asarray(one.y_pred)[rows]) for one in judged}
 
 
 class _Steps:

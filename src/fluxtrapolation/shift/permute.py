@@ -7,6 +7,7 @@ likeness a shift. Here whole units exchange their labels.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,8 +50,8 @@ class Exchange:
 
     @property
     def smallest_p(self) -> float:
-        """The smallest p-value that all distinct permutations could give."""
-        return float(10.0**-self.log10_distinct)
+        """The smallest p-value that all distinct permutations could give; never below 2.2e-308."""
+        return max(float(10.0**-self.log10_distinct), sys.float_info.min)
 
     def note(self) -> str:
         """In words: the unit, the number of permutations, and what the test does not see."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Draw = Callable[[], "Figure"]
+FIGURES: Final = (
+    *("histograms", "importance", "calibration", "conditional", "slices", "dissimilarity", "nearest"),
+    *("dissimilarity-map", "parts-map", "acf", "difficulty"),
+)
+"""Names of all figures."""
+FORMATS: Final = ("svg", "pdf", "png")
 
 
 def given(tables: Mapping[str, pl.DataFrame], name: str) -> pl.DataFrame | None:
@@ -112,7 +118,7 @@ def save_figures(
     reference: pl.DataFrame | None = None,
     reference_label: str = "published",
     shift_label: str | None = None,
-    formats: Sequence[str] = ("svg", "pdf", "png"),
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write every figure whose table is there into a folder, for papers.
 

@@ -56,7 +56,7 @@ def headline(
     applicability : mapping, optional
         ``Applicability.to_dict()``.
     """
-    where, tile = _applicability(tables.get("sites"), threshold, applicability)
+    where, tile = _applicability(tables.get("sites"), threshold, applicability, target)
     main = conditional_cell(conditional)
     tiles = (
         _auc_tile(covariate.get("by_site") or {}, "by site"),
@@ -179,8 +179,11 @@ def _conditional_by_site(cell: Mapping[str, Any]) -> str:
 
 
 def _applicability(
-    sites: pl.DataFrame | None, threshold: float | None, applicability: Mapping[str, Any] | None
+    sites: pl.DataFrame | None, threshold: float | None, applicability: Mapping[str, Any] | None, target: str
 ) -> tuple[tuple[str, ...], Tile | None]:
+    reason = (applicability or {}).get("reason")
+    if reason is not None:
+        return (f"This cannot be told: {reason}",), None
     if sites is None or "outside_share" not in sites.columns:
         return (NEED_RUN,), None
     table = sites.with_columns(pl.col("outside_share").cast(pl.Float64).fill_nan(None)).drop_nulls("outside_share")
@@ -200,7 +203,7 @@ def _applicability(
             f"{site} ({cells.share(value, 0)})" for site, value in furthest.select("site_id", "outside_share").rows()
         ]
         said.append(f"Most hours outside: {labels.join_words(named)}.")
-    said += _does_it_tell(applicability)
+    said += _does_it_tell(applicability, target)
     tile = Tile(
         cells.share(share), f"of test hours outside the area of applicability; {mostly} of {table.height} towers mostly"
     )
@@ -219,7 +222,7 @@ def _outside_share(table: pl.DataFrame, applicability: Mapping[str, Any] | None)
     return float(shares.mean()), " (mean over towers)"
 
 
-def _does_it_tell(applicability: Mapping[str, Any] | None) -> list[str]:
+def _does_it_tell(applicability: Mapping[str, Any] | None, target: str) -> list[str]:
     """Whether the index goes with the error: over towers, and at the same hour and month; for the first model."""
     rows: dict[str, Mapping[str, Any]] = {}
     for row in (applicability or {}).get("summary") or ():
@@ -238,12 +241,13 @@ def _does_it_tell(applicability: Mapping[str, Any] | None) -> list[str]:
     clock = rows.get("rmse_outside_minus_inside_same_clock")
     if clock is not None and clock.get("value") is not None:
         p = clock.get("p_value")
-        lead = "Day against night left out" if p is not None and p <= SURE else "Day against night left out, not shown"
+        sure = p is not None and p <= SURE
+        lead = "Beyond day against night it tells" if sure else "Beyond day against night it is not shown to tell"
         more = "more" if clock["value"] >= 0 else "less"
+        size = f"{labels.significant(abs(float(clock['value'])), 2)} {labels.target_unit(target)}".rstrip()
         said.append(
             f"{lead}: at the same tower, month and hour of day, the RMSE of hours outside the area is "
-            f"{labels.significant(abs(float(clock['value'])), 2)} {more} than that of hours inside (median over towers; "
-            f"{_how_sure(clock)})."
+            f"{size} {more} than that of hours inside (median over towers; {_how_sure(clock)})."
         )
     return said
 

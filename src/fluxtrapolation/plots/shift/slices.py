@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,8 @@ SLICE_COLUMNS: Final = ("covariate", "x", "side", "kind", "mean", "se")
 KINDS: Final = ("raw", "reweighted")
 SIDES: Final = ("train", "test")
 _DOTTED: Final = (0, (1.0, 1.6))
+_LONGEST_REASON: Final = 110
+"""Letters of a reason that fit into a panel; the table has it whole."""
 
 
 def conditional_slices(
@@ -131,16 +134,8 @@ def _say_why(ax: Axes, rows: pl.DataFrame, width: float) -> None:
     """The reason in the place of curves that there are none of."""
     told = rows["reason"].drop_nulls() if "reason" in rows.columns else pl.Series([], dtype=pl.String)
     words = str(told[0]) if told.len() else "no value in any bin"
-    text = ax.text(
-        0.5,
-        0.5,
-        textwrap.shorten(fold(words, width - 0.5, 6.5).replace("\n", " "), _LONGEST_REASON, placeholder=" …"),
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        fontsize=6.5,
-    )
-    text.set_text(fold(text.get_text(), width - 0.5, 6.5))
+    words = fold(textwrap.shorten(words, _LONGEST_REASON, placeholder=" …"), width - 0.5, 6.5)
+    text = ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=6.5)
     text.set_in_layout(False)  # a long reason must not take the room of the axes
 
 
