@@ -295,7 +295,7 @@ def test_thinned_rows_keep_all_hours_of_the_day() -> None:
 def test_the_validation_rows_that_stop_training_are_of_all_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     from fluxtrapolation.models.neural import regressor
 
-    monkeypatch.setattr(regressor, "_STOPPING_ROWS", 40)
+    monkeypatch.setattr(regressor, "STOPPING_ROWS", 40)
     X, y, _ = toy_world(480)
     hours = np.arange(480) % 24
     X[:, 0] = hours

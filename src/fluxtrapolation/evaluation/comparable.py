@@ -96,7 +96,7 @@ def need_one_run(table: pl.DataFrame, keys: Sequence[str], runs: Sequence[Mappin
     raise EvaluationError(
         f"{repeated.height} domains are in the scores more than once, such as {row['domain']} at scale {row['scale']} "
         f"for {_label(*(row[name] for name in RUN))}"
-        + (f" (there are {'; '.join(several)}). Keep one, or name the column in by=." if several else ".")
+        + (f" (there are {'; '.join(several)}). Keep one; in Python, by= takes the column apart." if several else ".")
         + (f" They come from {examples(_counted(files), limit=4)}." if len(files) > 1 else "")
         + (" Give each file once." if not several else "")
     )

@@ -120,7 +120,7 @@ class MaxRM(FluxModel):
         clock = _Clock(begin, time_limit)
         notes = []
         if rows is not None:
-            notes.append(f"{len(data.y):,} of {len(y):,} train rows used (max_rows)")
+            notes.append(f"{len(data.y):,} of {len(y):,} train rows used (max_rows of the model itself)")
         growth = Growth(self.min_samples_leaf, self.max_features, seed, self.n_jobs)
         report: dict[str, Any] = {
             "risk": self.risk,

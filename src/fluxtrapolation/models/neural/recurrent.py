@@ -19,11 +19,10 @@ from fluxtrapolation.errors import ModelError
 from fluxtrapolation.models.neural.engine import Settings, enough_memory, pick_device, seeded, train
 from fluxtrapolation.models.neural.networks import Dropout
 from fluxtrapolation.models.neural.regressor import count_parameters, device_name, load_weights, save_weights
-from fluxtrapolation.models.neural.scaling import Scaling, thinning
+from fluxtrapolation.models.neural.scaling import STOPPING_ROWS, Scaling, thinning
 from fluxtrapolation.models.sequence import SequenceModel
 from fluxtrapolation.scenarios.windows import Windows
 
-_STOPPING_ROWS = 250_000
 _PREDICT_HOURS = 1 << 17
 _SHARD = 16  # windows that one thread takes through the network at once
 
@@ -338,8 +337,8 @@ def _thinned(windows: Windows, seed: int) -> Windows:
     At random, since windows advance by 23 days: every 16th of a site would lie in the same season of each year.
     """
     total = int(windows.size.sum())
-    if total <= _STOPPING_ROWS:
+    if total <= STOPPING_ROWS:
         return windows
-    kept = max(1, len(windows) * _STOPPING_ROWS // total)
+    kept = max(1, len(windows) * STOPPING_ROWS // total)
     drawn = np.sort(np.random.default_rng([seed, 2]).choice(len(windows), kept, replace=False))
     return replace(windows, start=windows.start[drawn], size=windows.size[drawn], score_from=windows.score_from[drawn])

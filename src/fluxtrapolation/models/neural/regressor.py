@@ -17,10 +17,9 @@ from fluxtrapolation.models.neural.engine import Settings, enough_memory, pick_d
 from fluxtrapolation.models.neural.networks import MLP, Network, check_network
 from fluxtrapolation.models.neural.resident import Resident
 from fluxtrapolation.models.neural.rows import RowTask, predict_rows
-from fluxtrapolation.models.neural.scaling import Scaling, thinning
+from fluxtrapolation.models.neural.scaling import STOPPING_ROWS, Scaling, thinning
 
 Float32 = NDArray[np.float32]
-_STOPPING_ROWS = 250_000
 
 
 class NeuralRegressor(FluxModel):
@@ -116,7 +115,7 @@ class NeuralRegressor(FluxModel):
         if validation is None:
             return None
         X, y = validation
-        step = thinning(len(X), _STOPPING_ROWS)
+        step = thinning(len(X), STOPPING_ROWS)
         return Resident(self.scaling_.covariates(X[::step]), self.scaling_.target(y[::step]), None, device)
 
     def _predict(self, X: Float32) -> NDArray[Any]:
