@@ -293,7 +293,7 @@ def _costs(out: Path) -> str:
             f"| {f'{median(predict):.1f}' if predict else '-'} | {failed or ''} |"
         )
     text = "Peak memory is the whole process's during a trial, arrays of the split included; "
-    return "\n".join(rows) + f"\n\n{text}every fit had {_cores()} cores."
+    return "\n".join(rows) + f"\n\n{text}seconds are those of the clock, on a machine of {_cores()} cores; other work on it makes them longer."
 
 
 def _notes(out: Path) -> str:

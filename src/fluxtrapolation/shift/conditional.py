@@ -11,7 +11,7 @@ import polars as pl
 from fluxtrapolation.errors import DataError
 from fluxtrapolation.scenarios import Split
 from fluxtrapolation.shift.conditional_roles import MIN_TOWERS, FitOn, Unit
-from fluxtrapolation.shift.conditional_run import MIN_ESS, MIN_KEPT, measure
+from fluxtrapolation.shift.conditional_run import MIN_ESS, MIN_KEPT, MIN_REPEATS, measure
 from fluxtrapolation.shift.conditional_types import NUMBERS, FitShift, MarginalShift, UnitShift
 from fluxtrapolation.shift.conditional_weights import CLIP, MARGINALS, SUPPORT
 from fluxtrapolation.shift.estimate import Estimate
@@ -130,6 +130,7 @@ def conditional(
         "clip": CLIP,
         "least_kept": MIN_KEPT,
         "least_effective_rows": MIN_ESS,
+        "least_share_of_repeats": MIN_REPEATS,
         "least_towers_per_role": MIN_TOWERS,
     }
     curves = pl.DataFrame()

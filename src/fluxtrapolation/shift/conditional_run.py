@@ -26,6 +26,8 @@ MIN_KEPT: Final = 0.05
 """Least share of a side's evaluation rows inside common support."""
 MIN_ESS: Final = 30.0
 """Least effective number of rows of a side."""
+MIN_REPEATS: Final = 0.5
+"""Least share of the repeats that must give a value."""
 
 ROW_NOTE: Final = "none: rows of one tower are not independent; see by_site"
 SITE_NOTE: Final = "delete-one-tower jackknife of the log ratio, Student's t; unit: tower; given the fitted trees"
@@ -187,6 +189,9 @@ def _marginal(
     if refused:
         reason = f"{len(refused)} of {len(done)} repeats gave no value; for example {refused[0]}"
     increase = Estimate.over([*changes, *[None] * len(refused)], reason=reason)
+    if reason is not None and len(changes) < MIN_REPEATS * len(done):
+        # The few repeats that pass are those that chance made look overlapping.
+        increase = Estimate.cannot(reason)
     told: dict[str, Any] = {f"kept_{side}": _mean([repeat.kept[side] for repeat in done]) for side in SIDES}
     told["imbalance_before"] = _largest([repeat.before for repeat in done], names)[0]
     if increase.mean is None:
