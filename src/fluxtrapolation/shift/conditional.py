@@ -108,8 +108,8 @@ def conditional(
     Notes
     -----
     Only changes that make this regressor's errors larger or smaller are seen. A number is refused, with the numbers
-    that led to it, where less than 5 % of a side lies in common support, the weights leave fewer than 30 effective
-    rows, or a role would hold fewer than 4 towers.
+    that led to it, where less than 5 % of a side lies in common support or the weights leave fewer than 30 effective
+    rows in more than half of the repeats, or a role would hold fewer than 4 towers.
     """
     _check(repeats, fit_on, units)
     rows = choose_rows(split, max_rows=max_rows, seed=seed, protocol=protocol, need_target=True)
