@@ -292,8 +292,11 @@ def _costs(out: Path) -> str:
             f"| {f'{memory:.2f}' if memory else '-'} "
             f"| {f'{median(predict):.1f}' if predict else '-'} | {failed or ''} |"
         )
-    text = "Peak memory is the whole process's during a trial, arrays of the split included; "
-    return "\n".join(rows) + f"\n\n{text}seconds are those of the clock, on a machine of {_cores()} cores; other work on it makes them longer."
+    text = (
+        "Peak memory is the whole process's during a trial, arrays of the split included; seconds are those of the "
+        f"clock, on a machine of {_cores()} cores; other work on it makes them longer."
+    )
+    return "\n".join(rows) + f"\n\n{text}"
 
 
 def _notes(out: Path) -> str:
