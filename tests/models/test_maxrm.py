@@ -258,7 +258,7 @@ def test_rows_are_limited_by_domain_and_said() -> None:
     assert model.report_["rows"] == 900
     assert model.report_["rows_given"] == 3000
     assert model.report_["max_rows"] == 900
-    assert "900 of 3,000 train rows used (max_rows)" in model.notes_
+    assert "900 of 3,000 train rows used (max_rows of the model itself)" in model.notes_
     assert MaxRMMse().max_rows == 200_000
     again = MaxRMMse(**FEW, max_rows=900).fit(X, y, domains=domain, seed=1)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
